@@ -1,0 +1,1 @@
+"""A general FHIR R4 server; it knows nothing of second opinions."""

@@ -1,0 +1,1 @@
+"""Programme definitions as FHIR bundles."""

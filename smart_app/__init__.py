@@ -1,0 +1,1 @@
+"""The web app: server-rendered pages, a plain client of the FHIR API."""

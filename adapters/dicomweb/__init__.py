@@ -1,0 +1,1 @@
+"""DICOMweb client and server, pull jobs and blob storage."""

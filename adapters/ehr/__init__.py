@@ -1,0 +1,1 @@
+"""FHIR client to EHRs."""

@@ -1,0 +1,1 @@
+"""HL7 v2 over MLLP, in and out: framing, tokenizer, acknowledgement, inbox, replay, delivery."""

@@ -1,0 +1,1 @@
+"""One file for each RESTful interaction of FHIR."""

@@ -35,7 +35,7 @@ def decode_resource(body: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be one JSON object: a FHIR resource.")
     if not isinstance(value.get(type_name), str):
-        raise InvalidRequest("The resource has no resourceType. Add it as a string, e.g. \"Patient\".")
+        raise InvalidRequest('The resource has no resourceType. Add it as a string, e.g. "Patient".')
     return value
 
 

@@ -1,0 +1,1 @@
+"""The HTTP edge: route table, negotiation, one error renderer."""

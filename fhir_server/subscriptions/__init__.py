@@ -1,0 +1,1 @@
+"""Subscription topics, matching and delivery."""
