@@ -1,0 +1,77 @@
+"""How a mapped resource meets the stored one: null semantics, lists that grow, and states that never go backwards.
+
+Pure. Rules: ``||`` keeps, ``""`` clears; a late preliminary result never replaces a final one; a late admission never
+reopens a finished encounter.
+"""
+
+from typing import Any
+
+from adapters.hl7v2.conversion import MappedResource
+
+_unions = {
+    "identifier": "value",
+    "result": "reference",
+    "specimen": "reference",
+    "media": "link",
+    "relatesTo": "target",
+    "diagnosis": "condition",
+}
+_open = {
+    "Encounter": frozenset({"planned", "arrived", "triaged", "in-progress", "onleave", "unknown"}),
+    "DiagnosticReport": frozenset({"registered", "partial", "preliminary"}),
+    "Observation": frozenset({"registered", "preliminary"}),
+}
+_server_owned = ("id", "meta")
+
+
+def merged(stored: dict[str, Any] | None, mapped: MappedResource) -> dict[str, Any]:
+    """Return the resource to write; ``stored`` itself when nothing may change.
+
+    The stored resource's id and meta win. ``clear`` removes only what the same message does not fill again.
+    """
+    incoming = mapped.resource
+    if stored is None:
+        return {**mapped.defaults, **incoming}
+    if mapped.mode == "ensure" or (mapped.mode == "replace" and _goes_backwards(stored, incoming)):
+        return stored
+    kept = {name: stored[name] for name in _server_owned if name in stored}
+    if mapped.mode == "replace":
+        return {**mapped.defaults, **incoming, **kept}
+    result = _combined(stored, incoming)
+    if _goes_backwards(stored, incoming):
+        result["status"] = stored["status"]
+    for name in mapped.clear:
+        if name not in incoming:
+            result.pop(name, None)
+    return {**mapped.defaults, **result, **kept}
+
+
+def _goes_backwards(stored: dict[str, Any], incoming: dict[str, Any]) -> bool:
+    still_open = _open.get(str(incoming.get("resourceType")), frozenset())
+    return incoming.get("status") in still_open and "status" in stored and stored["status"] not in still_open
+
+
+def _combined(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:
+    result = dict(stored)
+    for name, value in incoming.items():
+        before = stored.get(name)
+        if isinstance(before, dict) and isinstance(value, dict) and "coding" not in value and "reference" not in value:
+            result[name] = _combined(before, value)
+        elif isinstance(before, list) and isinstance(value, list) and name in _unions:
+            result[name] = _union(before, value, _unions[name])
+        elif name.startswith("value") and name not in stored:
+            result = {key: item for key, item in result.items() if not key.startswith("value")} | {name: value}
+        else:
+            result[name] = value
+    return result
+
+
+def _union(before: list[Any], after: list[Any], key: str) -> list[Any]:
+    """Return both lists; an entry of ``after`` takes the place of the one with the same system and key."""
+    fresh = {_identity(entry, key): entry for entry in after}
+    kept = [fresh.pop(_identity(entry, key), entry) for entry in before]
+    return kept + list(fresh.values())
+
+
+def _identity(entry: dict[str, Any], key: str) -> tuple[str, str]:
+    return str(entry.get("system")), str(entry.get(key))
