@@ -6,8 +6,8 @@ https://www.hl7.org/documentcenter/public/wg/inm/mllp_transport_specification.PD
 Tolerant where senders in the field are sloppy, strict where tolerance could merge or cut a message:
 
 * bytes between frames (NUL, CR, LF) are skipped; anything else there is reported as ``Stray``;
-* a frame may end in FS without CR: at once when VT, NUL or LF follows; when nothing follows, ``Framer.end_of_burst`` ends
-  it if its last segment is complete (a byte 0x1C inside a text must not cut a message in two);
+* a frame may end in FS without CR: at once when VT, NUL or LF follows; when nothing follows, ``Framer.end_of_burst``
+  ends it if its last segment is complete (a byte 0x1C inside a text must not cut a message in two);
 * FS followed by any other byte is not an end, so it stays in the payload;
 * VT followed by ``MSH``, ``FHS`` or ``BHS`` inside a frame starts a new frame: what came before is ``Partial``;
   any other VT is data (word processors write it as a line break);

@@ -4,6 +4,7 @@ HL7 v2.9 §2.14.9 (MSH) and §2.5.3 (delimiters): http://www.hl7.eu/HL7v2x/v29/s
 """
 
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -122,7 +123,7 @@ def split_messages(payload: bytes) -> list[bytes]:
     if not found:
         return [payload]
     bounds = [match.start() for match in found] + [len(payload)]
-    messages = [payload[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    messages = [payload[start:stop] for start, stop in itertools.pairwise(bounds)]
     return [_without_trailer(message) for message in messages]
 
 
