@@ -49,6 +49,11 @@ def encode_text(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
+def verbatim(text: str) -> msgspec.Raw:
+    """Return JSON ``text`` as a value that ``encode`` writes out exactly as it is."""
+    return msgspec.Raw(text.encode())
+
+
 def _place(body: bytes | str, error: Exception) -> str:
     found = _at_byte.search(str(error))
     if not found:
