@@ -68,7 +68,7 @@ def _offset(zone: str | None) -> timedelta:
 
 
 def _local(year: int, month: int, day: int) -> datetime:
-    return LATEST if year > datetime.max.year else datetime(year, month, day, tzinfo=UTC)
+    return LATEST if year > LATEST.year else datetime(year, month, day, tzinfo=UTC)
 
 
 def _plus(moment: datetime, span: timedelta) -> datetime:

@@ -93,6 +93,18 @@ class _Draft:
     single: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The value of a pair, and how many links of its chain have been followed."""
+
+    text: str
+    base_url: str
+    depth: int = 0
+
+    def deeper(self) -> "_Written":
+        return _Written(self.text, self.base_url, self.depth + 1)
+
+
 class _Unknown(InvalidSearch):
     """The parameter is not known: what lenient handling may leave out."""
 
@@ -100,7 +112,7 @@ class _Unknown(InvalidSearch):
 def parse_search(
     resource_type: str, pairs: Sequence[Pair], *, lenient: bool = False, base_url: str = ""
 ) -> SearchQuery:
-    """Return the query in decoded name–value pairs.
+    """Return the query in decoded name-value pairs.
 
     Raises InvalidSearch naming the parameter, never its value. With ``lenient`` (``Prefer: handling=lenient``)
     unknown parameters are left out and listed in ``ignored``; known ones that are malformed are refused all the same.
@@ -147,46 +159,39 @@ def _read(draft: _Draft, name: str, text: str) -> None:
             raise InvalidSearch(f"'{name}' has no value.")
         _controls[control](draft, name, text)
     else:
-        draft.criteria.append(_criterion(draft.resource_type, name, text, draft.base_url))
+        draft.criteria.append(_criterion(draft.resource_type, name, _Written(text, draft.base_url)))
 
 
-def _criterion(resource_type: str, name: str, text: str, base_url: str, depth: int = 0) -> Criterion:
-    if depth > _longest_chain:
+def _criterion(resource_type: str, name: str, written: _Written) -> Criterion:
+    if written.depth > _longest_chain:
         raise InvalidSearch(f"The chain is longer than {_longest_chain} links.")
     if name.startswith("_has:"):
-        return _reverse(resource_type, name, text, base_url, depth)
+        return _reverse(resource_type, name, written)
     head, chained, rest = name.partition(".")
     code, modified, modifier = head.partition(":")
     parameter = _parameter(resource_type, code)
     if modified and modifier not in modifiers(parameter):
         known = modifiers(parameter)
-        raise InvalidSearch(
-            f"'{code}' ({parameter.type}) has no modifier '{modifier}'.{_hint(modifier, known) or _list(known)}"
-        )
+        hint = _hint(modifier, known) or _list(known)
+        raise InvalidSearch(f"'{code}' ({parameter.type}) has no modifier '{modifier}'.{hint}")
     if chained:
-        return _chain(resource_type, parameter, modifier or None, rest, text, base_url, depth)
+        return _chain(parameter, modifier or None, rest, written)
     try:
-        values = parse_values(parameter, modifier or None, text, resource_type=resource_type, base_url=base_url)
+        values = parse_values(
+            parameter, modifier or None, written.text, resource_type=resource_type, base_url=written.base_url
+        )
     except ValueError as error:
         raise InvalidSearch(f"The value of '{head}' ({parameter.type}) is refused: {error}.") from error
     return Criterion(parameter, modifier or None, values)
 
 
-def _chain(
-    resource_type: str,
-    parameter: SearchParameter,
-    modifier: str | None,
-    rest: str,
-    text: str,
-    base_url: str,
-    depth: int,
-) -> Criterion:
+def _chain(parameter: SearchParameter, modifier: str | None, rest: str, written: _Written) -> Criterion:
     if parameter.type != "reference":
         raise InvalidSearch(f"'{parameter.code}' is no reference, so '.{rest}' cannot follow it.")
     if modifier is not None and modifier not in RESOURCE_TYPES:
         raise InvalidSearch(f"'{parameter.code}:{modifier}' cannot be chained; only a resource type may stand there.")
     target = modifier or _only_target(parameter, rest)
-    criterion = _criterion(target, rest, text, base_url, depth + 1)
+    criterion = _criterion(target, rest, written.deeper())
     return Criterion(parameter, modifier, chain=criterion, chain_type=target)
 
 
@@ -200,14 +205,11 @@ def _only_target(parameter: SearchParameter, rest: str) -> str:
     if not able:
         known = {c for t in targets for c in search_parameters(t)}
         raise _Unknown(f"No target of '{parameter.code}' has a search parameter '{code}'.{_hint(code, known)}")
-    if set(able) == set(targets) and "Patient" in able and parameter.code == "patient":
-        return "Patient"
-    raise InvalidSearch(
-        f"'{parameter.code}.{code}' may mean {', '.join(able[:6])}: say which, as in '{parameter.code}:{able[0]}.{code}'."
-    )
+    example = f"{parameter.code}:{able[0]}.{code}"
+    raise InvalidSearch(f"'{parameter.code}.{code}' may mean {', '.join(able[:6])}: say which, as in '{example}'.")
 
 
-def _reverse(resource_type: str, name: str, text: str, base_url: str, depth: int) -> Criterion:
+def _reverse(resource_type: str, name: str, written: _Written) -> Criterion:
     parts = name.split(":", 3)
     if len(parts) != 4:  # noqa: PLR2004 - the four parts in the message
         raise InvalidSearch("'_has' is written as _has:Type:reference:parameter=value.")
@@ -217,7 +219,7 @@ def _reverse(resource_type: str, name: str, text: str, base_url: str, depth: int
     link = _parameter(source, reference)
     if link.type != "reference" or (link.targets and resource_type not in link.targets):
         raise InvalidSearch(f"'{source}.{reference}' is no reference to {resource_type}, so _has cannot follow it.")
-    criterion = _criterion(source, rest, text, base_url, depth + 1)
+    criterion = _criterion(source, rest, written.deeper())
     return Criterion(HAS, chain=criterion, chain_type=source, link=link)
 
 
