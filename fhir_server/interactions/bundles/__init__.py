@@ -1,0 +1,1 @@
+"""Bundle in, Bundle out: what transaction, batch, search and history share."""

@@ -1,0 +1,198 @@
+"""One thin handler for each interaction: request in, interaction called, response out.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+import difflib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.responses import Response
+
+from fhir_server.definitions import RESOURCE_TYPES
+from fhir_server.interactions import batch, transaction
+from fhir_server.interactions.bundles.addresses import parse_query
+from fhir_server.interactions.create import create
+from fhir_server.interactions.delete import conditional_delete, delete
+from fhir_server.interactions.history import history_bundle, history_instance
+from fhir_server.interactions.patch import MEDIA_TYPE as PATCH_TYPE
+from fhir_server.interactions.patch import conditional_patch, patch
+from fhir_server.interactions.read import read
+from fhir_server.interactions.search import search, searchset
+from fhir_server.interactions.update import conditional_update, update
+from fhir_server.interactions.vread import vread
+from fhir_server.kernel import json
+from fhir_server.kernel.errors import InvalidRequest, MethodNotAllowed, NotFound
+from fhir_server.rest import responses
+from fhir_server.rest.edge import Call
+from fhir_server.rest.negotiation import check_content_type
+from fhir_server.store.audit import AuditRow
+from fhir_server.store.database import Transaction
+from fhir_server.store.reader import Reader
+from fhir_server.store.records import WriteResult
+
+T = TypeVar("T")
+
+_form = "application/x-www-form-urlencoded"
+_about_the_answer = frozenset({"_format", "_pretty"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    reader: Reader
+
+
+async def handle_read(call: Call) -> Response:
+    """GET Type/id."""
+    resource_type, resource_id = _type(call), call.path("id") or ""
+    async with call.database.reading(call.subject) as reader:
+        stored = await read(_Reading(reader), resource_type, resource_id)
+    await _audit(call, resource_type, resource_id, stored.version)
+    return responses.resource(stored, call.header("if-none-match"))
+
+
+async def handle_vread(call: Call) -> Response:
+    """GET Type/id/_history/version."""
+    resource_type, resource_id = _type(call), call.path("id") or ""
+    async with call.database.reading(call.subject) as reader:
+        stored = await vread(_Reading(reader), resource_type, resource_id, call.path("version") or "")
+    await _audit(call, resource_type, resource_id, stored.version)
+    return responses.resource(stored, call.header("if-none-match"))
+
+
+async def handle_history(call: Call) -> Response:
+    """GET Type/id/_history."""
+    resource_type, resource_id = _type(call), call.path("id") or ""
+    async with call.database.reading(call.subject) as reader:
+        result = await history_instance(_Reading(reader), resource_type, resource_id, _pairs(call))
+    await _audit(call, resource_type, resource_id)
+    return responses.bundle(history_bundle(result, call.base_url))
+
+
+async def handle_search(call: Call) -> Response:
+    """GET Type?… and POST Type/_search."""
+    resource_type, pairs = _type(call), _pairs(call)
+    if call.request.method == "POST":
+        check_content_type(call.header("content-type"), _form)
+        pairs += parse_query(_utf8(call.body))
+    async with call.database.reading(call.subject) as reader:
+        lenient = call.preference.lenient
+        result = await search(_Reading(reader), resource_type, pairs, lenient=lenient, base_url=call.base_url)
+    await _audit(call, resource_type)
+    return responses.bundle(searchset(result, call.base_url))
+
+
+async def handle_create(call: Call) -> Response:
+    """POST Type."""
+    resource_type = _type(call)
+    check_content_type(call.header("content-type"))
+
+    async def work(tx: Transaction) -> WriteResult:
+        resource = json.decode_resource(call.body)
+        return await create(tx, resource, call.header("if-none-exist"), resource_type=resource_type)
+
+    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+
+
+async def handle_update(call: Call) -> Response:
+    """PUT Type/id, and PUT Type?…, which is conditional."""
+    resource_type, resource_id = _type(call), call.path("id")
+    check_content_type(call.header("content-type"))
+
+    async def work(tx: Transaction) -> WriteResult:
+        resource, if_match = json.decode_resource(call.body), call.header("if-match")
+        if resource_id is None:
+            return await conditional_update(tx, resource_type, _pairs(call), resource, if_match)
+        return await update(tx, resource_type, resource_id, resource, if_match)
+
+    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+
+
+async def handle_patch(call: Call) -> Response:
+    """PATCH Type/id, and PATCH Type?…, which is conditional."""
+    resource_type, resource_id = _type(call), call.path("id")
+    check_content_type(call.header("content-type"), PATCH_TYPE)
+
+    async def work(tx: Transaction) -> WriteResult:
+        operations, if_match = json.decode(call.body), call.header("if-match")
+        if resource_id is None:
+            return await conditional_patch(tx, resource_type, _pairs(call), operations, if_match)
+        return await patch(tx, resource_type, resource_id, operations, if_match)
+
+    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+
+
+async def handle_delete(call: Call) -> Response:
+    """DELETE Type/id, and DELETE Type?…, which is conditional."""
+    resource_type, resource_id = _type(call), call.path("id")
+
+    async def work(tx: Transaction) -> WriteResult | None:
+        if resource_id is None:
+            return await conditional_delete(tx, resource_type, _pairs(call), call.header("if-match"))
+        return await delete(tx, resource_type, resource_id, call.header("if-match"))
+
+    return responses.deleted(await _write(call, work), call.preference.returns)
+
+
+async def handle_bundle(call: Call) -> Response:
+    """POST to the base: a transaction or a batch."""
+    check_content_type(call.header("content-type"))
+    bundle = json.decode_resource(call.body)
+    kind = bundle.get("type") if bundle["resourceType"] == "Bundle" else None
+    returns = call.preference.returns if call.header("prefer") else "minimal"
+    if kind == "batch":
+        answer = await batch.apply(call.database, call.subject, bundle, base_url=call.base_url, prefer=returns)
+    elif kind == "transaction":
+
+        async def work(tx: Transaction) -> dict[str, Any]:
+            # Decoded anew: a second attempt must not start from what the first one rewrote.
+            fresh = json.decode_resource(call.body)
+            return await transaction.apply(tx, fresh, base_url=call.base_url, prefer=returns)
+
+        answer = await _write(call, work)
+    else:
+        raise InvalidRequest("The FHIR base takes a Bundle of type transaction or batch.", expression="Bundle.type")
+    return responses.bundle(answer)
+
+
+async def handle_unknown(call: Call) -> Response:
+    """Everything no route stands for: 405 below a known type, else 404."""
+    first = call.request.path_params["path"].strip("/").partition("/")[0]
+    if first in RESOURCE_TYPES or first in ("", "metadata"):
+        raise MethodNotAllowed(f"{call.request.method} is not offered at this address.")
+    raise _unknown_type(first)
+
+
+async def _write(call: Call, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    return await call.database.run(call.subject, work)
+
+
+async def _audit(call: Call, resource_type: str, id: str | None = None, version: int | None = None) -> None:
+    row = AuditRow(call.subject, call.interaction, 200, resource_type, id, version, call.id)
+    await call.database.audit.record(row)
+
+
+def _type(call: Call) -> str:
+    resource_type = call.path("type") or ""
+    if resource_type not in RESOURCE_TYPES:
+        raise _unknown_type(resource_type)
+    return resource_type
+
+
+def _unknown_type(name: str) -> NotFound:
+    near = difflib.get_close_matches(name, RESOURCE_TYPES, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return NotFound(f"The address names no FHIR R4 resource type.{hint}")
+
+
+def _pairs(call: Call) -> list[tuple[str, str]]:
+    query = call.request.scope["query_string"].decode("ascii", "replace")
+    return [pair for pair in parse_query(query) if pair[0] not in _about_the_answer]
+
+
+def _utf8(body: bytes) -> str:
+    try:
+        return body.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("A form body is percent-encoded ASCII.") from error

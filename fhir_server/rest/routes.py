@@ -1,0 +1,68 @@
+"""The route table of the FHIR API.
+
+https://hl7.org/fhir/R4/http.html#summary
+"""
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+
+from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.kernel import json
+from fhir_server.rest import handlers
+from fhir_server.rest.edge import DEFAULT_BODY_LIMIT_BYTES, Authenticate, Call, Edge, Endpoint, Handler
+from fhir_server.rest.metrics import Metrics
+from fhir_server.rest.negotiation import CONTENT_TYPE
+from fhir_server.store.database import Database
+
+_table: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/{type}/{id}", "read", handlers.handle_read),
+    ("GET", "/{type}", "search-type", handlers.handle_search),
+    ("POST", "/{type}/_search", "search-type", handlers.handle_search),
+    ("POST", "/{type}", "create", handlers.handle_create),
+    ("PUT", "/{type}/{id}", "update", handlers.handle_update),
+    ("PATCH", "/{type}/{id}", "patch", handlers.handle_patch),
+    ("DELETE", "/{type}/{id}", "delete", handlers.handle_delete),
+    ("GET", "/{type}/{id}/_history", "history-instance", handlers.handle_history),
+    ("GET", "/{type}/{id}/_history/{version}", "vread", handlers.handle_vread),
+    ("POST", "/", "transaction", handlers.handle_bundle),
+    ("POST", "", "transaction", handlers.handle_bundle),
+    ("PUT", "/{type}", "update", handlers.handle_update),
+    ("PATCH", "/{type}", "patch", handlers.handle_patch),
+    ("DELETE", "/{type}", "delete", handlers.handle_delete),
+)
+_all_methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def build_router(
+    database: Database,
+    authenticate: Authenticate,
+    base_url: str,
+    *,
+    more: Sequence[BaseRoute] = (),
+    body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES,
+    metrics: Metrics | None = None,
+) -> Router:
+    """Return the FHIR API, to be mounted where ``base_url`` leads. ``more`` are routes that go before the table."""
+    edge = Edge(database, authenticate, base_url.rstrip("/"), body_limit_bytes, metrics or Metrics())
+    routes: list[BaseRoute] = [*more, _open(edge, "/metadata", "capabilities", _metadata_handler(edge.base_url))]
+    for method, path, interaction, handler in _table:
+        routes.append(Route(path, Endpoint(edge, interaction, handler), methods=[method]))
+    routes.append(Route("/{path:path}", Endpoint(edge, "unknown", handlers.handle_unknown), methods=_all_methods))
+    return Router(routes, redirect_slashes=False)
+
+
+def _open(edge: Edge, path: str, interaction: str, handler: Handler) -> Route:
+    return Route(path, Endpoint(edge, interaction, handler, open=True), methods=["GET"])
+
+
+def _metadata_handler(base_url: str) -> Handler:
+    rendered: list[bytes] = []
+
+    async def metadata(_: Call) -> Response:
+        if not rendered:
+            rendered.append(json.encode(capability_statement(base_url)))
+        return Response(rendered[0], media_type=CONTENT_TYPE)
+
+    return metadata

@@ -1,0 +1,131 @@
+"""One PostgreSQL for the run, one template built by the migrations, one database for each test module.
+
+``KONSIL_TEST_DATABASE_URL`` names a server to use instead of the embedded one (its user must be allowed to create
+databases).
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from fhir_server.auth.tokens import issue
+from fhir_server.store import embedded
+from fhir_server.store.database import Database
+from fhir_server.store.migrate import upgrade
+
+IssueToken = Callable[..., Awaitable[str]]
+
+
+@contextlib.contextmanager
+def _locked_state(folder: Path) -> Iterator[dict[str, int]]:
+    """Hold the run's lock and lend its state: how many pytest workers use the server."""
+    with (folder / "run.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        state = json.loads(lock.read() or '{"users": 0}')
+        yield state
+        lock.truncate(0)
+        lock.write(json.dumps(state))
+
+
+def _execute(conninfo: str, statement: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def _run_folder(tmp_path_factory, worker_id_or_master) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    return base if worker_id_or_master == "master" else base.parent
+
+
+@pytest.fixture(scope="session")
+def worker_id_or_master() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "master")
+
+
+@pytest.fixture(scope="session")
+def postgres(_run_folder) -> Iterator[str]:
+    """Conninfo of a running server: the embedded one, shared by all workers, or the one the environment names."""
+    given = os.environ.get("KONSIL_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with _locked_state(_run_folder) as state:
+        server = embedded.start(_run_folder / "data")
+        state["users"] += 1
+    yield server.conninfo
+    with _locked_state(_run_folder) as state:
+        state["users"] -= 1
+        if state["users"] == 0:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def _template(postgres, _run_folder) -> Iterator[str]:
+    """The name of a migrated, empty database that test databases are cloned from."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
+    name = f"konsil_template_{run}"
+    with _locked_state(_run_folder) as state:
+        if not state.get("template"):
+            _execute(postgres, f'CREATE DATABASE "{name}"')
+            upgrade(make_conninfo(postgres, dbname=name))
+        state["template"] = state.get("template", 0) + 1
+    yield name
+    with _locked_state(_run_folder) as state:
+        state["template"] -= 1
+        if state["template"] == 0:
+            _execute(postgres, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def database_url(postgres, _template) -> Iterator[str]:
+    """Conninfo of a fresh migrated database, for this test module alone."""
+    name = f"konsil_test_{uuid.uuid4().hex[:16]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        # A clone fails while another session is on the template; the lock makes clones wait for each other.
+        connection.execute("SELECT pg_advisory_lock(20040101)")
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{_template}"')
+    yield make_conninfo(postgres, dbname=name)
+    _execute(postgres, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+async def database(database_url) -> AsyncIterator[Database]:
+    opened = await Database.open(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def issue_token(database) -> IssueToken:
+    """``await issue_token("Patient/1", "patient/*.rs")`` → a bearer token."""
+
+    async def issue_one(reference: str = "Practitioner/tester", scopes: str = "user/*.cruds") -> str:
+        return await issue(database, reference, scopes)
+
+    return issue_one
+
+
+@pytest.fixture
+async def client(database, issue_token) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the FHIR server at /fhir, with a token for everything; pass ``headers`` for another one."""
+    from fhir_server.rest.app import build_app  # noqa: PLC0415 - FastAPI is loaded only by tests that speak HTTP
+
+    app = build_app(database, base_url="http://testserver/fhir")
+    token = await issue_token()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
+        base_url="http://testserver/fhir/",
+        headers={"Authorization": f"Bearer {token}"},
+    ) as opened:
+        yield opened
