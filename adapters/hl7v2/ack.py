@@ -45,27 +45,29 @@ def control_id() -> str:
     return secrets.token_hex(_MAX_CONTROL_ID // 2)
 
 
-def acknowledge(header: Header | None, code: str, fault: Fault | None = None, *, now: datetime | None = None) -> bytes:
+def acknowledge(header: Header | None, code: str, fault: Fault | None = None, *, id: str = "") -> bytes:
     """Return the acknowledgement ``code`` (AA AE AR CA CE CR) of the message with this header, without framing.
 
     MSH-3 to 6 are swapped with all their components; MSH-11, 12 and 18 are echoed; MSA-2 is their MSH-10 as it came.
+    With ``id``, its MSH-10, it is a message of its own on another connection, to be commit-acknowledged (MSH-15 AL).
     """
     asked = header or _FALLBACK
-    segments = [_msh(asked, now or datetime.now(UTC)), _msa(asked, code, fault)]
+    segments = [_msh(asked, id), _msa(asked, code, fault)]
     if fault is not None:
         segments.append(_err(asked, fault))
     return b"".join(segment.rstrip(asked.separator) + b"\r" for segment in segments)
 
 
-def _msh(asked: Header, now: datetime) -> bytes:
+def _msh(asked: Header, id: str) -> bytes:
     fields = [b""] * 19
     fields[0], fields[2] = b"MSH", asked.separators
     fields[3], fields[4] = asked.field(5) or _OUR_APPLICATION, asked.field(6)
     fields[5], fields[6] = asked.field(3), asked.field(4)
-    fields[7] = now.strftime("%Y%m%d%H%M%S%z").encode()
+    fields[7] = datetime.now(UTC).strftime("%Y%m%d%H%M%S%z").encode()
     event = asked.event.encode()
     fields[9] = asked.separators[:1].join((b"ACK", event, b"ACK")) if event else b"ACK"
-    fields[10] = control_id().encode()
+    fields[10] = (id or control_id()).encode()
+    fields[15], fields[16] = (b"AL", b"NE") if id else (b"", b"")
     fields[11], fields[12] = asked.field(11) or b"P", asked.field(12) or b"2.5.1"
     fields[18] = asked.field(18)
     return asked.separator.join([fields[0], *fields[2:]])

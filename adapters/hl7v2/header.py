@@ -44,12 +44,12 @@ class Header:
         parts = self.field(number).split(b"~" if not self.separators[1:2] else self.separators[1:2])[0]
         components = parts.split(self.separators[:1])
         found = components[component - 1] if component <= len(components) else b""
-        return found.decode("utf-8", "replace").strip()
+        return found.decode("utf-8", "replace").replace("\x00", "").strip()
 
     @property
     def control_id(self) -> str:
         """MSH-10."""
-        return self.field(10).decode("utf-8", "replace").strip()
+        return self.field(10).decode("utf-8", "replace").replace("\x00", "").strip()
 
     @property
     def application(self) -> str:

@@ -136,6 +136,9 @@ UPDATE fhir.inbound_message SET
     attempts = attempts + 1, processed_at = now()
 WHERE id = %(id)s
 """
+_accept = """
+UPDATE fhir.inbound_message SET status = 'accepted', acknowledgement = %s, acknowledgement_code = %s WHERE id = %s
+"""
 _list = """
 SELECT id, site, received_at, status, message_type, sender, control_id, octet_length(raw) AS size_bytes, resends,
     error_code, error_location, error_text
@@ -182,6 +185,11 @@ async def record(connection: AsyncConnection[Any], arrival: Arrival, outcome: Ou
     cursor = await connection.execute(_record, _parameters(arrival) | _parameters(outcome))
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+async def accept(connection: AsyncConnection[Any], id: int, acknowledgement: bytes, code: str) -> None:
+    """Keep a message for processing later, with the commit acknowledgement that its sender gets now."""
+    await connection.execute(_accept, (acknowledgement, code, id))
 
 
 async def finish(connection: AsyncConnection[Any], id: int, outcome: Outcome) -> None:

@@ -1,0 +1,238 @@
+"""From a Conversion to stored resources: who is who, what is newer, what changed, and the Provenance of it.
+
+Everything happens in the caller's transaction, under the lane's lock. https://hl7.org/fhir/uv/v2mappings/STU1/
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from adapters.hl7v2.conversion import Conversion, MappedResource, MappingError
+from adapters.hl7v2.header import Header
+from adapters.hl7v2.merge import merged
+from adapters.hl7v2.provenance import message_binary, provenance
+from adapters.hl7v2.sites import Site
+from fhir_server.kernel.search_query import parse_search
+from fhir_server.kernel.subject import Subject
+from fhir_server.store import messages
+from fhir_server.store.database import Transaction
+from fhir_server.store.messages import Key
+from fhir_server.store.records import Stored
+
+_TYPES = frozenset(
+    {
+        "Account", "AllergyIntolerance", "Appointment", "Binary", "CareTeam", "Condition", "Coverage", "Device",
+        "DiagnosticReport", "DocumentReference", "Encounter", "Immunization", "Location", "MedicationRequest",
+        "MessageHeader", "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole", "Procedure",
+        "Provenance", "RelatedPerson", "ServiceRequest", "Specimen", "Task",
+    }
+)  # fmt: skip
+SUBJECT = Subject.system("hl7v2", " ".join(f"system/{name}.crus" for name in sorted(_TYPES)))
+"""What the adapter may touch: the types messages map to, and never a deletion."""
+
+_DUPLICATE_KEY = "205"
+_PAGE = 1000
+_escapes = str.maketrans({"\\": "\\\\", ",": "\\,", "$": "\\$"})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The message a Conversion was made from."""
+
+    message_id: int
+    site: Site
+    header: Header
+    raw: bytes
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """MSH-7 in the site's time zone."""
+        return self.header.occurred_at(self.site.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was written, as ``Type/id/_history/version``, and what was not and why."""
+
+    written: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+async def apply(tx: Transaction, conversion: Conversion, context: Context) -> Applied:
+    """Write a Conversion: nothing for what is stored already, nothing older over something newer.
+
+    Raises MappingError 205 when identifiers point to two stored resources, and whatever the writer refuses.
+    """
+    await tx.lock(f"hl7v2 lane {conversion.lane}")
+    known = await _identified(tx, conversion.resources)
+    resources = _renamed(conversion.resources, known)
+    stored = await _stored(tx, resources, known)
+    newer = await _newer(tx, resources, context.occurred_at)
+    written: list[str] = []
+    warnings: list[str] = []
+    for mapped in resources:
+        key = _key(mapped.resource)
+        before = stored.get(key)
+        body = _body(before, mapped, late=key in newer)
+        if body is None:
+            if key in newer and mapped.mode == "replace":
+                warnings.append(f"{key[0]}: a newer message was applied before, so this one changes nothing")
+            continue
+        if before is None and mapped.mode == "ensure":
+            result = await tx.writer.create(body, id=key[1])
+        else:
+            result = await tx.writer.update(body, if_match=before.version if before else None)
+        stored[key] = result.stored
+        if result.outcome != "unchanged":
+            written.append(f"{result.stored.reference}/_history/{result.stored.version}")
+    await _account_for(tx, resources, written, conversion, context)
+    return Applied(tuple(written), tuple(warnings))
+
+
+def _key(resource: dict[str, Any]) -> Key:
+    return resource["resourceType"], resource["id"]
+
+
+def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[str, Any] | None:
+    """Return what to write, None for nothing. A late message only fills what is empty."""
+    if before is None:
+        return merged(None, mapped)
+    if mapped.mode == "ensure" or (late and mapped.mode == "replace"):
+        return None
+    stored = before.resource()
+    if not late:
+        body = merged(stored, mapped)
+        return None if body is stored else body
+    filled = merged(mapped.resource, MappedResource(stored, "merge"))
+    return filled | {name: stored[name] for name in ("id", "meta") if name in stored}
+
+
+async def _identified(tx: Transaction, resources: Iterable[MappedResource]) -> dict[Key, Stored]:
+    """Return the stored resources that share an identifier with a mapped one, by the mapped one's key."""
+    by_type: dict[str, list[MappedResource]] = {}
+    for mapped in resources:
+        if mapped.match:
+            by_type.setdefault(mapped.resource["resourceType"], []).append(mapped)
+    found: dict[Key, Stored] = {}
+    for resource_type, group in by_type.items():
+        tokens = dict.fromkeys(token for mapped in group for token in mapped.match)
+        candidates = await _search(tx, resource_type, "identifier", [token.translate(_escapes) for token in tokens])
+        owners = _owners(candidates)
+        for mapped in group:
+            hits = {owner.id: owner for token in mapped.match for owner in owners.get(token, ())}
+            if hits:
+                found[_key(mapped.resource)] = _only(hits, mapped)
+    return found
+
+
+def _owners(candidates: Iterable[Stored]) -> dict[str, list[Stored]]:
+    """Return candidates by identifier token, without those that a merge replaced by another."""
+    owners: dict[str, list[Stored]] = {}
+    for candidate in candidates:
+        resource = candidate.resource()
+        if any(link.get("type") == "replaced-by" for link in resource.get("link", ())):
+            continue
+        identifiers = resource.get("identifier", ())
+        for identifier in identifiers if isinstance(identifiers, list) else [identifiers]:
+            owners.setdefault(f"{identifier.get('system', '')}|{identifier.get('value', '')}", []).append(candidate)
+    return owners
+
+
+def _only(hits: dict[str, Stored], mapped: MappedResource) -> Stored:
+    if len(hits) > 1:
+        raise MappingError(
+            _DUPLICATE_KEY, "", f"The identifiers belong to {len(hits)} different {mapped.resource['resourceType']}s."
+        )
+    return next(iter(hits.values()))
+
+
+def _renamed(resources: tuple[MappedResource, ...], known: dict[Key, Stored]) -> tuple[MappedResource, ...]:
+    """Give each resource the id it has in the store, and rewrite the references to it."""
+    names = {f"{key[0]}/{key[1]}": stored.reference for key, stored in known.items() if key[1] != stored.id}
+    if not names:
+        return resources
+    ids = {before: after.split("/")[1] for before, after in names.items()}
+    return tuple(
+        replace(
+            mapped,
+            resource=_rewritten(mapped.resource, names) | {"id": ids.get(mapped.reference, mapped.resource["id"])},
+            defaults=_rewritten(dict(mapped.defaults), names),
+        )
+        for mapped in resources
+    )
+
+
+def _rewritten(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: names.get(item, item) if key in ("reference", "url") and isinstance(item, str)
+            else _rewritten(item, names)
+            for key, item in value.items()
+        }  # fmt: skip
+    if isinstance(value, list):
+        return [_rewritten(item, names) for item in value]
+    return value
+
+
+async def _stored(
+    tx: Transaction, resources: tuple[MappedResource, ...], known: dict[Key, Stored]
+) -> dict[Key, Stored]:
+    """Return the stored versions of the resources, by key."""
+    found = {(stored.resource_type, stored.id): stored for stored in known.values()}
+    missing: dict[str, list[str]] = {}
+    for mapped in resources:
+        key = _key(mapped.resource)
+        if key not in found:
+            missing.setdefault(key[0], []).append(key[1])
+    for resource_type, ids in missing.items():
+        for stored in await _search(tx, resource_type, "_id", list(dict.fromkeys(ids))):
+            found[resource_type, stored.id] = stored
+    return found
+
+
+async def _search(tx: Transaction, resource_type: str, parameter: str, values: list[str]) -> list[Stored]:
+    found: list[Stored] = []
+    for start in range(0, len(values), _PAGE):
+        pairs = [(parameter, ",".join(values[start : start + _PAGE])), ("_count", str(_PAGE))]
+        found += (await tx.reader.search(parse_search(resource_type, pairs))).matches
+    return found
+
+
+async def _newer(tx: Transaction, resources: tuple[MappedResource, ...], occurred_at: datetime | None) -> set[Key]:
+    """Return the keys of resources to which a newer message was applied already."""
+    if occurred_at is None:
+        return set()
+    marks = await messages.watermarks(tx.connection, [_key(mapped.resource) for mapped in resources])
+    return {key for key, mark in marks.items() if mark > occurred_at}
+
+
+async def _account_for(
+    tx: Transaction,
+    resources: tuple[MappedResource, ...],
+    written: list[str],
+    conversion: Conversion,
+    context: Context,
+) -> None:
+    """Raise the watermarks, and write the Provenance of what was written; nothing written needs none."""
+    if context.occurred_at is not None:
+        keys = sorted({_key(mapped.resource) for mapped in resources if mapped.mode != "ensure"})
+        await messages.raise_watermarks(tx.connection, keys, context.occurred_at, context.message_id)
+    if not written:
+        return
+    patient = next((m.reference for m in resources if m.resource["resourceType"] == "Patient"), None)
+    binary = message_binary(context.site.name, context.message_id, context.raw, patient)
+    if binary:
+        await tx.writer.update(binary)
+    await tx.writer.create(
+        provenance(
+            context.header,
+            site=context.site.name,
+            namespace=context.site.mapping.namespace,
+            message_id=context.message_id,
+            targets=written,
+            binary=binary,
+            occurred_at=context.occurred_at,
+            mapping=conversion.mapping,
+        )
+    )

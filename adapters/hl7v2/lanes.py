@@ -1,0 +1,67 @@
+"""Lanes: messages accepted in enhanced mode are processed one after the other for each patient.
+
+HL7 v2.9 §2.9.2.3: the application acknowledgement is a message of its own, sent when MSH-16 asks for it.
+"""
+
+import logging
+from dataclasses import replace
+
+from adapters.hl7v2.ack import Fault, acknowledge, control_id
+from adapters.hl7v2.apply import SUBJECT, Context
+from adapters.hl7v2.header import Header
+from adapters.hl7v2.processing import Rejected, attempt, failed, interpret
+from adapters.hl7v2.sites import Site, Sites
+from fhir_server.store import messages, outbox
+from fhir_server.store.database import Database, Transaction
+from fhir_server.store.messages import InboundMessage, Outcome
+
+log = logging.getLogger(__name__)
+
+_ASKED_FOR = {"AA": ("AL", "SU"), "AE": ("AL", "ER"), "AR": ("AL", "ER")}
+
+
+async def process_lane(database: Database, sites: Sites, lane: str) -> int:
+    """Process what waits in a lane, oldest first, each message in its own transaction; return how many there were.
+
+    The job engine runs one such job per lane at a time. A failed message stays visible and lets later ones pass.
+    """
+    done = 0
+    while await database.run(SUBJECT, lambda tx: _next(tx, sites, lane)):
+        done += 1
+    return done
+
+
+async def _next(tx: Transaction, sites: Sites, lane: str) -> bool:
+    message = await messages.next_in_lane(tx.connection, lane)
+    if message is None:
+        return False
+    outcome = await reprocess(tx, sites, message)
+    site, header = sites.by_name.get(message.site), Header.parse(message.raw)
+    if site and header:
+        await _answer(tx, site, header, message, outcome)
+    # What the sender got, and gets again for a resend, is the commit acknowledgement.
+    await messages.finish(tx.connection, message.id, replace(outcome, acknowledgement=message.acknowledgement))
+    log.info("Message %s of site %s: %s", message.id, message.site, outcome.status)
+    return True
+
+
+async def reprocess(tx: Transaction, sites: Sites, message: InboundMessage) -> Outcome:
+    """Map and apply a message of the inbox under today's configuration and return its outcome."""
+    header, site = Header.parse(message.raw), sites.by_name.get(message.site)
+    if header is None or site is None:
+        fault = Fault("103", f"Site '{message.site}' is not configured any more.", "MSH^1^3")
+        return failed(header, Rejected(fault, "AR"))
+    meaning = await interpret(message.raw, site)
+    return await attempt(tx, Context(message.id, site, header, message.raw), meaning, final=True)
+
+
+async def _answer(tx: Transaction, site: Site, header: Header, message: InboundMessage, outcome: Outcome) -> None:
+    """Queue the application acknowledgement, when MSH-16 asks for one and the site says where it goes."""
+    asked = header.text(16) in _ASKED_FOR.get(outcome.acknowledgement_code, ())
+    if not asked or site.application_acknowledgements is None:
+        return
+    fault = Fault(outcome.error_code, outcome.error_text, outcome.error_location) if outcome.error_code else None
+    answer_id = control_id()
+    raw = acknowledge(header, outcome.acknowledgement_code, fault, id=answer_id)
+    name = f"{site.name}/{site.application_acknowledgements}"
+    await outbox.enqueue(tx.connection, name, answer_id, raw, f"inbound_message/{message.id}")

@@ -1,0 +1,183 @@
+"""Intake: a message becomes a durable row, its resources, and only then an acknowledgement.
+
+HL7 v2.9 §2.9.2 (original and enhanced acknowledgement): http://www.hl7.eu/HL7v2x/v29/std29/ch02.html#Heading37
+"""
+
+import logging
+import re
+from datetime import UTC
+
+from adapters.hl7v2.ack import Fault, acknowledge
+from adapters.hl7v2.apply import SUBJECT, Context
+from adapters.hl7v2.conversion import Conversion
+from adapters.hl7v2.header import Header, digest
+from adapters.hl7v2.processing import Rejected, attempt, interpret
+from adapters.hl7v2.server import Discard, Peer
+from adapters.hl7v2.sites import Site, Sites
+from fhir_server.kernel.errors import FhirError, Unavailable
+from fhir_server.store import messages
+from fhir_server.store.database import Database, Transaction
+from fhir_server.store.messages import Arrival, Outcome, transient
+from fhir_server.store.wiring import Enqueue
+
+log = logging.getLogger(__name__)
+
+PROCESS = "hl7v2.process"
+"""The job that empties a lane of accepted messages; its argument is ``lane``."""
+
+_ATTEMPTS = 3
+_CX_4 = 3
+_REUSED = "MSH-10 was used before for other content"
+_NO_HEADER = Fault("100", "The message does not begin with an MSH segment.", "MSH^1")
+_UNKNOWN_SENDER = Fault("103", "No site is configured for this sender (MSH-3, MSH-4) on this port.", "MSH^1^3")
+_NO_CONTROL_ID = Fault("101", "MSH-10, the message control id, is missing.", "MSH^1^10")
+_TRY_AGAIN = Fault("207", "The message could not be stored just now. Send it again.")
+_DISCARDED: dict[Discard, Fault] = {
+    "partial": Fault("100", "The connection ended, or a new message began, before the end of this one."),
+    "stray": Fault("100", "Bytes outside of any MLLP frame."),
+    "oversize": Fault("207", "The message is larger than the configured limit."),
+}
+
+
+class Intake:
+    """The Receiver of the MLLP server: whose message it is, whether it came before, what becomes of it."""
+
+    def __init__(self, database: Database, sites: Sites, *, enqueue: Enqueue | None = None) -> None:
+        self._database = database
+        self._sites = sites
+        self._enqueue = enqueue
+
+    async def receive(self, raw: bytes, peer: Peer) -> bytes | None:
+        """Return the acknowledgement of one message, after commit.
+
+        When nothing could be made durable the answer is AE or CE, never AA: the sender keeps the message.
+        """
+        header = Header.parse(raw)
+        if header is None:
+            return await self._refuse(raw, peer, None, _NO_HEADER)
+        site = self._sites.find(peer.port, header)
+        if site is None:
+            return await self._refuse(raw, peer, header, _UNKNOWN_SENDER)
+        if not header.control_id:
+            return await self._refuse(raw, peer, header, _NO_CONTROL_ID)
+        try:
+            if _defers(header, site):
+                return await self._accept(raw, peer, header, site)
+            return await self._process(raw, peer, header, site)
+        except Exception as error:
+            if not isinstance(error, FhirError) and not transient(error):
+                raise
+            log.warning("A message of site %s was not stored: %s", site.name, type(error).__name__)
+            return acknowledge(header, "CE" if _defers(header, site) else "AE", _TRY_AGAIN)
+
+    async def discard(self, raw: bytes, peer: Peer, reason: Discard) -> bytes | None:
+        """Keep evidence of what was no complete message; only one that is too large gets an answer, AR."""
+        header = Header.parse(raw)
+        status: messages.Status = "partial" if reason == "partial" else "refused"
+        answer = await self._refuse(raw, peer, header, _DISCARDED[reason], status=status)
+        return answer if reason == "oversize" else None
+
+    async def _process(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes | None:
+        """Original mode: inbox row, resources, Provenance and jobs in one transaction, then AA or AE."""
+        arrival = _arrival(raw, peer, header, site)
+        meaning = await interpret(raw, site)
+
+        for attempts_left in reversed(range(_ATTEMPTS)):
+
+            async def work(tx: Transaction, final: bool = attempts_left == 0) -> bytes | None:
+                return await _arrive_and_apply(tx, arrival, Context(0, site, header, raw), meaning, final=final)
+
+            try:
+                return await self._database.run(SUBJECT, work)
+            except FhirError as error:
+                if isinstance(error, Unavailable) or attempts_left == 0:
+                    raise
+        return None
+
+    async def _accept(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes | None:
+        """Enhanced mode: the inbox row and the job that will process it, then CA (AA in mode ``aa``)."""
+        lane = _lane(raw, header, site)
+        arrival = _arrival(raw, peer, header, site, lane)
+        code = "AA" if site.acknowledge == "aa" else "CA"
+        answer = acknowledge(header, code)
+
+        async def work(tx: Transaction) -> bytes | None:
+            await tx.lock(f"hl7v2 inbox {lane}")
+            arrived = await messages.arrive(tx.connection, arrival)
+            if not arrived.new and arrived.status != "failed":
+                return arrived.acknowledgement
+            await messages.accept(tx.connection, arrived.id, answer, code)
+            if self._enqueue:
+                await self._enqueue(tx.connection, PROCESS, {"lane": lane}, lane)
+            return answer
+
+        return await self._database.run(SUBJECT, work)
+
+    async def _refuse(
+        self, raw: bytes, peer: Peer, header: Header | None, fault: Fault, *, status: messages.Status = "refused"
+    ) -> bytes:
+        """Record the refusal in a short transaction of its own and return AR, or CR when MSH-15 asks for it."""
+        code = "CR" if header and _asks_for_commit(header) else "AR"
+        answer = acknowledge(header, code, fault)
+        outcome = Outcome(status, answer, code, fault.code, fault.location, fault.text)
+        arrival = _arrival(raw, peer, header, self._sites.find(peer.port, header) if header else None)
+        try:
+            async with self._database.transaction(SUBJECT) as tx:
+                await messages.record(tx.connection, arrival, outcome)
+        except Exception as error:
+            if not isinstance(error, FhirError) and not transient(error):
+                raise
+            log.warning("A refusal could not be recorded: %s; the sender was told %s", type(error).__name__, code)
+        return answer
+
+
+async def _arrive_and_apply(
+    tx: Transaction, arrival: Arrival, context: Context, meaning: Conversion | Rejected, *, final: bool
+) -> bytes | None:
+    arrived = await messages.arrive(tx.connection, arrival)
+    if not arrived.new and arrived.status != "failed":
+        return arrived.acknowledgement
+    context = Context(arrived.id, context.site, context.header, context.raw)
+    warnings = (_REUSED,) if arrived.reused else ()
+    outcome = await attempt(tx, context, meaning, warnings=warnings, final=final)
+    await messages.finish(tx.connection, arrived.id, outcome)
+    log.info("Message %s of site %s: %s", arrived.id, arrival.site, outcome.status)
+    return outcome.acknowledgement
+
+
+def _asks_for_commit(header: Header) -> bool:
+    return header.text(15) in ("AL", "ER", "SU")
+
+
+def _defers(header: Header, site: Site) -> bool:
+    """Tell whether the message is acknowledged at the inbox commit and mapped afterwards.
+
+    Mode ``auto`` does so only for senders that ask for a commit acknowledgement in MSH-15; one that says NE in both
+    fields still waits for an answer on most engines, so it gets the original mode's.
+    """
+    return site.acknowledge in ("enhanced", "aa") or (site.acknowledge == "auto" and _asks_for_commit(header))
+
+
+def _arrival(raw: bytes, peer: Peer, header: Header | None, site: Site | None, lane: str = "") -> Arrival:
+    return Arrival(
+        site=site.name if site else "",
+        peer=peer.address,
+        control_id=header.control_id if header else "",
+        message_type=header.message_type if header else "",
+        sender=f"{header.application}|{header.facility}" if header else "",
+        occurred_at=header.occurred_at(site.zone if site else UTC) if header else None,
+        digest=digest(raw),
+        raw=raw,
+        lane=lane,
+    )
+
+
+def _lane(raw: bytes, header: Header, site: Site) -> str:
+    """Return the order key at intake, before mapping: the first PID-3 with its authority, else the sender."""
+    separator = re.escape(header.separator)
+    found = re.search(rb"[\r\n]PID" + separator + rb"(?:[^\r\n]*?" + separator + rb"){2}([^\r\n]*)", raw)
+    first = found[1].split(header.separator)[0].split(header.separators[1:2] or b"~")[0] if found else b""
+    parts = [part.decode("utf-8", "replace").strip() for part in first.split(header.separators[:1])]
+    if parts[0]:
+        return f"{site.name} {parts[3] if len(parts) > _CX_4 else ''} {parts[0]}"
+    return f"{site.name} {header.application} {header.facility}"
