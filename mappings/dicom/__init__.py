@@ -1,0 +1,1 @@
+"""DICOM headers to FHIR resources: rows in YAML, code tables in CSV, a small engine."""
