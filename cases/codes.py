@@ -18,6 +18,7 @@ SO_REASON: Final = f"{BASE}/CodeSystem/so-reason"  # Task.statusReason
 SO_ACTIVITY: Final = f"{BASE}/CodeSystem/so-activity"  # Provenance.activity
 SO_ROLE: Final = f"{BASE}/CodeSystem/so-role"  # PractitionerRole.code
 SO_STEP: Final = f"{BASE}/CodeSystem/so-step"  # PlanDefinition.action.code
+SO_REPORT: Final = f"{BASE}/report"  # identifier system of the programme's own DiagnosticReports
 SO_FIELD: Final = f"{BASE}/CodeSystem/so-field"  # fields of medicine offered by an intake Questionnaire
 
 # Extensions of our own.
@@ -83,6 +84,8 @@ REASON_CASE_CLOSED: Final = "case-closed"
 REASON_NOT_NEEDED: Final = "not-needed"
 REASON_WAIVED: Final = "waived"
 REASON_DECLINED: Final = "declined"
+REASON_NO_PROGRAMME: Final = "no-programme"
+REASON_NOT_DELIVERED: Final = "not-delivered"
 
 # Roles in a programme (so-role).
 SPECIALIST: Final = "specialist"

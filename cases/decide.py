@@ -172,7 +172,7 @@ def _in_review(snapshot: Snapshot, programme: Programme, _now: datetime) -> Step
     if review is None:
         yield SetStatus(_id(snapshot.case), _reoffered, "reassign", because=_declined(snapshot))
         return
-    report = find_report(snapshot, programme)
+    report = find_report(snapshot)
     if report is not None:
         outputs = ((codes.OUTPUT_REPORT, reference(report)),)
         if review["status"] in ("accepted", "in-progress"):
@@ -191,7 +191,7 @@ def _in_review(snapshot: Snapshot, programme: Programme, _now: datetime) -> Step
 
 
 def _deliver(snapshot: Snapshot, programme: Programme, now: datetime) -> Steps:
-    report = find_report(snapshot, programme)
+    report = find_report(snapshot)
     if report is None:
         return
     deliveries = {_id(task): task for task in snapshot.of_kind(codes.REPORT_DELIVERY)}
@@ -232,14 +232,14 @@ def _explain(snapshot: Snapshot, reason: tuple[str, str] | None) -> Iterator[Exp
         yield Explain(_id(snapshot.case), reason)
 
 
-def find_report(snapshot: Snapshot, programme: Programme) -> Resource | None:
-    """Return this programme's newest signed report on the case."""
+def find_report(snapshot: Snapshot) -> Resource | None:
+    """Return the newest signed report on the case."""
     signed = [
         item
         for item in snapshot.evidence
         if item["resourceType"] == "DiagnosticReport"
         and reference(snapshot.request) in targets(item.get("basedOn"))
-        and programme.organization in targets(item.get("performer"))
+        and any(entry.get("system") == codes.SO_REPORT for entry in item.get("identifier", ()))
         and item.get("status") in ("final", "amended", "corrected", "appended")
     ]
     return max(signed, key=lambda item: (str(item.get("issued", "")), str(item["id"])), default=None)

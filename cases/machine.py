@@ -108,8 +108,8 @@ _record_request = (
 _specialist_review = (
     ("-", "requested", "coordinator system", "owner"),
     ("requested", "received", "specialist system", ""),
-    ("requested received", "accepted", "specialist", "due-known"),
-    ("requested received", "in-progress", "specialist", "due-known"),
+    ("requested received", "accepted", "specialist", ""),
+    ("requested received", "in-progress", "specialist", ""),
     ("requested received", "rejected", "specialist", ""),
     ("accepted", "in-progress", "specialist system", ""),
     ("in-progress", "on-hold", "specialist coordinator", "reason"),

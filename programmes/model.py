@@ -105,14 +105,15 @@ class Recipient:
 class Programme:
     """Everything the workflow asks of a programme.
 
-    ``organization`` is a reference such as ``Organization/harbor``; case numbers are ``number_prefix``-year-count in
-    ``number_system``; ``intake`` and ``opinion`` are canonical URLs of Questionnaires.
+    ``organization`` and ``service`` are references such as ``Organization/harbor``; case numbers are
+    ``number_prefix``-year-count in ``number_system``; ``intake`` and ``opinion`` are canonical URLs of Questionnaires.
     """
 
     id: str
     url: str
     title: str
     organization: str
+    service: str
     number_system: str
     number_prefix: str
     country: str
@@ -132,7 +133,8 @@ class Programme:
             id=_needed(plan, "id", "PlanDefinition"),
             url=_needed(plan, "url", "PlanDefinition"),
             title=_needed(plan, "title", "PlanDefinition"),
-            organization=_organization(plan),
+            organization=_context(plan, "Organization"),
+            service=_context(plan, "HealthcareService"),
             number_system=_needed(numbering, "system", "PlanDefinition.identifier"),
             number_prefix=_needed(numbering, "value", "PlanDefinition.identifier"),
             country=_country(plan),
@@ -184,12 +186,12 @@ def _canonical(steps: Mapping[str, Resource], step: str) -> str:
     return _needed(steps.get(step, {}), "definitionCanonical", f"PlanDefinition.action '{step}'")
 
 
-def _organization(plan: Resource) -> str:
+def _context(plan: Resource, resource_type: str) -> str:
     for context in plan.get("useContext", ()):
         reference = context.get("valueReference", {}).get("reference", "")
-        if reference.startswith("Organization/"):
+        if reference.startswith(f"{resource_type}/"):
             return str(reference)
-    raise InvalidProgramme("PlanDefinition.useContext names no Organization.")
+    raise InvalidProgramme(f"PlanDefinition.useContext names no {resource_type}.")
 
 
 def _country(plan: Resource) -> str:

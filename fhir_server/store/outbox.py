@@ -136,6 +136,13 @@ async def listed(connection: AsyncConnection[Any], *, status: str | None, count:
         return await cursor.fetchall()
 
 
+async def of_reference(connection: AsyncConnection[Any], reference: str) -> list[OutboundMessage]:
+    """Return every outbound message queued for ``reference``, oldest first."""
+    async with connection.cursor(row_factory=class_row(OutboundMessage)) as cursor:
+        await cursor.execute("SELECT * FROM fhir.outbound_message WHERE reference = %s ORDER BY id", (reference,))
+        return await cursor.fetchall()
+
+
 async def try_again(connection: AsyncConnection[Any], id: int) -> bool:
     """Put a failed message back into its queue; False when it is not failed."""
     cursor = await connection.execute(_again, (id,))
