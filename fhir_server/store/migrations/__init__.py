@@ -1,0 +1,1 @@
+"""Alembic's migrations of the database, applied by ``fhir_server.store.migrate``."""
