@@ -17,6 +17,12 @@ Json = dict[str, Any]
 Filter = Callable[[list[Any], Json], list[Any]]
 Test = Callable[[Any, Json], bool]
 _reference = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
+_specialised = {
+    "uri": frozenset({"canonical", "oid", "url", "uuid"}),
+    "string": frozenset({"code", "id", "markdown"}),
+    "integer": frozenset({"positiveint", "unsignedint"}),
+    "quantity": frozenset({"age", "count", "distance", "duration"}),
+}
 
 
 class TypedValue(NamedTuple):
@@ -161,8 +167,9 @@ def _children(branch: _Branch, name: str) -> Iterable[_Branch]:
 
 def _of_type(branches: tuple[_Branch, ...], code: str) -> tuple[_Branch, ...]:
     found = []
+    wanted = {code.lower(), *_specialised.get(code.lower(), ())}  # R4 writes both `as dateTime` and `as DateTime`
     for branch in branches:
-        if branch.type.lower() == code.lower():  # R4 writes both `as dateTime` and `as DateTime`
+        if branch.type.lower() in wanted:
             found.append(branch)
         elif branch.type == "Resource" and code in RESOURCE_TYPES:
             found.append(_filtered(branch, _resource_type(code))._replace(type=code))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fhir_server.definitions import Element, elements, is_complex
+from fhir_server.definitions import Element, elements, is_complex, json_elements
 from fhir_server.definitions.elements import data_file
 
 _primitives: dict[str, tuple[Any, ...]] = {
@@ -40,7 +40,7 @@ _deepest = 4
 
 class Sampler:
     def __init__(self, seed: str, share: float) -> None:
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - samples, not secrets
         self.share = share
 
     def resource(self, resource_type: str) -> dict[str, Any]:
@@ -58,7 +58,15 @@ class Sampler:
                 value = self.values(element, code, depth)
                 if value is not None:
                     made[key] = value
-        return made or {"extension": [self.object("Extension", depth)]}
+        return made or self.smallest(type_name)
+
+    def smallest(self, type_name: str) -> dict[str, Any]:
+        """Return the first primitive element, which is no more than an object needs."""
+        for key, (element, code) in json_elements(type_name).items():
+            if key not in _never and not is_complex(code):
+                return {key: self.values(element, code, 0)}
+        key, (element, code) = next(item for item in json_elements(type_name).items() if item[0] not in _never)
+        return {key: self.values(element, code, _deepest)}
 
     def wanted(self, element: Element, depth: int) -> bool:
         if depth >= _deepest and any(map(is_complex, element.types)):
