@@ -6,6 +6,7 @@ MLLP release 1 §3; HL7 v2.9 §2.9.2: MSA-2 must equal the MSH-10 that was sent.
 import asyncio
 import contextlib
 import ssl
+from collections import deque
 
 from adapters.hl7v2.ack import Acknowledgement
 from adapters.hl7v2.framing import Frame, Framer, frame
@@ -13,6 +14,7 @@ from adapters.hl7v2.sites import Destination
 
 _READ_BYTES = 64 * 1024
 _LIMIT = 1024 * 1024
+_REMEMBERED = 100
 
 
 class DeliveryError(Exception):
@@ -32,7 +34,7 @@ class MllpClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._framer = Framer(_LIMIT)
-        self._settled = ""
+        self._settled: deque[str] = deque(maxlen=_REMEMBERED)
 
     async def send(self, raw: bytes, control_id: str) -> tuple[bytes, Acknowledgement]:
         """Send one message and return its acknowledgement, as bytes and read.
@@ -56,7 +58,9 @@ class MllpClient:
         if read.control_id != control_id:
             await self.close()
             raise DeliveryError("the acknowledgement is for another message: MSA-2 differs from our MSH-10")
-        self._settled = control_id
+        self._settled.append(control_id)
+        if not self.destination.keep_connection:
+            await self.close()
         return answer, read
 
     async def close(self) -> None:
@@ -79,7 +83,7 @@ class MllpClient:
         return self._writer
 
     async def _answer(self) -> tuple[bytes, Acknowledgement]:
-        """Return the next acknowledgement; a second one (AA after CA) of the message before is passed over."""
+        """Return the next acknowledgement; a second one (AA after CA) of an earlier message is passed over."""
         if self._reader is None:
             raise ConnectionResetError
         while True:
@@ -89,7 +93,7 @@ class MllpClient:
                 read = Acknowledgement.parse(event.payload) if isinstance(event, Frame) else None
                 if read is None:
                     raise NotAnAcknowledgement
-                if read.control_id != self._settled:
+                if read.control_id not in self._settled:
                     return event.payload, read
             if not data:
                 raise ConnectionResetError

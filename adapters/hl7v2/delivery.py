@@ -63,7 +63,7 @@ class Delivery:
         *,
         enqueue: Enqueue | None = None,
         done_job: str | None = DONE,
-        failed_job: str | None = None,
+        failed_job: str | None = FAILED,
         backoff: Backoff | None = None,
     ) -> None:
         self._database = database
@@ -160,3 +160,15 @@ class Delivery:
             "Outbound message %s to %s: %s after attempt %s %s",
             message.id, message.destination, result.status, message.attempts, result.acknowledgement_code,
         )  # fmt: skip
+
+
+async def list_outbound(database: Database, *, status: str | None = None, count: int = 50) -> list[OutboundMessage]:
+    """Return outgoing messages, newest first."""
+    async with database.transaction(SUBJECT) as tx:
+        return await outbox.listed(tx.connection, status=status, count=count)
+
+
+async def try_again(database: Database, id: int) -> bool:
+    """Put a failed outgoing message back into its queue; False when it is not failed."""
+    async with database.transaction(SUBJECT) as tx:
+        return await outbox.try_again(tx.connection, id)

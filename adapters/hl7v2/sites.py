@@ -41,7 +41,10 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A receiver of ours: where it listens, and what MSH-5 and MSH-6 call it."""
+    """A receiver of ours: where it listens, and what MSH-5 and MSH-6 call it.
+
+    ``keep_connection``: most receivers are happiest with a connection per message; a few want one for all.
+    """
 
     name: str
     host: str
@@ -51,6 +54,7 @@ class Destination:
     connect_timeout_s: float = 10.0
     acknowledgement_timeout_s: float = 30.0
     tls: bool = False
+    keep_connection: bool = False
 
 
 @dataclass(frozen=True, slots=True)

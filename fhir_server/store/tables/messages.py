@@ -86,6 +86,7 @@ outbound_message = Table(
     Column("last_error", Text, nullable=False, server_default=""),
     Column("delivered_at", DateTime(timezone=True), nullable=True),
     Index("outbound_message_control_id_key", "destination", "control_id", unique=True),
+    Index("outbound_message_reference_idx", "reference"),
     Index("outbound_message_waiting_idx", "destination", "id", postgresql_where=text("status = 'waiting'")),
     schema="fhir",
 )

@@ -1,5 +1,7 @@
 """Framing, checked at every byte boundary."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,7 +80,7 @@ def test_fs_inside_a_text_does_not_end_the_frame_even_when_the_sender_pauses_the
 
 def test_a_frame_that_never_ends_is_partial_and_never_a_frame():
     for length in range(1, len(ADT) + 1):
-        assert read(frame(ADT)[:length + 1]) in ([Partial(ADT[:length])], [])
+        assert read(frame(ADT)[: length + 1]) in ([Partial(ADT[:length])], [])
 
 
 def test_a_new_message_inside_a_frame_cuts_the_unfinished_one_off():
@@ -118,7 +120,7 @@ payloads = st.binary(min_size=1, max_size=60).map(lambda body: b"MSH" + body.tra
 def test_any_payloads_cut_anywhere_come_out_whole(messages, cuts):
     data = b"".join(frame(message) for message in messages)
     bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    pieces = [data[start:stop] for start, stop in itertools.pairwise(bounds)]
     assert read(*pieces) == [Frame(message) for message in messages]
 
 
