@@ -29,8 +29,7 @@ def list_(
     site: Annotated[str | None, typer.Option(help="Name of the site.")] = None,
     type: Annotated[str | None, typer.Option(help="Beginning of MSH-9: ADT, or ADT^A01.")] = None,
     count: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
-    data_dir: _MOST = 10_000
-DataDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """List received messages. Example: konsil messages list --status failed --site lakeside."""
     from adapters.hl7v2 import replay  # noqa: PLC0415 - each command imports what it needs when it runs
@@ -46,8 +45,7 @@ DataDir = None,
 def show(
     id: Annotated[int, typer.Argument(help="Id of the message, as listed.")],
     raw: Annotated[bool, typer.Option("--raw", help="Write the bytes as received, and nothing else.")] = False,
-    data_dir: _MOST = 10_000
-DataDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Show one message segment by segment, its error, and the resources it wrote.
 
@@ -69,8 +67,7 @@ def replay_(
     failed: Annotated[bool, typer.Option("--failed", help="Every failed message, oldest first.")] = False,
     site: Annotated[str | None, typer.Option(help="With --failed: of this site only.")] = None,
     type: Annotated[str | None, typer.Option(help="With --failed: MSH-9 begins so.")] = None,
-    data_dir: _MOST = 10_000
-DataDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Process messages again from their bytes; status 1 if any fails again.
 
@@ -89,8 +86,7 @@ DataDir = None,
 def outbox(
     status: Annotated[str | None, typer.Option(help="waiting, delivered or failed. Default: all.")] = None,
     count: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
-    data_dir: _MOST = 10_000
-DataDir = None,
+    data_dir: DataDir = None,
 ) -> None:
     """List outgoing messages and what became of them. Example: konsil messages outbox --status failed."""
     from adapters.hl7v2 import delivery  # noqa: PLC0415 - as above
@@ -104,8 +100,7 @@ DataDir = None,
 
 @app.command()
 def resend(
-    id: Annotated[int, typer.Argument(help="Id of a failed outgoing message.")], data_dir: _MOST = 10_000
-DataDir = None
+    id: Annotated[int, typer.Argument(help="Id of a failed outgoing message.")], data_dir: DataDir = None
 ) -> None:
     """Put a failed outgoing message back into its queue, under the same MSH-10. Example: konsil messages resend 7."""
     from adapters.hl7v2 import delivery  # noqa: PLC0415 - as above
