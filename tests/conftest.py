@@ -8,6 +8,8 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -43,40 +45,45 @@ def _execute(conninfo: str, statement: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def _run_folder(tmp_path_factory, worker_id_or_master) -> Path:
+def _run_folder(tmp_path_factory) -> Path:
+    """A folder that all workers of one run share."""
     base = tmp_path_factory.getbasetemp()
-    return base if worker_id_or_master == "master" else base.parent
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
-def worker_id_or_master() -> str:
-    return os.environ.get("PYTEST_XDIST_WORKER", "master")
+def _run_id() -> str:
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
 
 
 @pytest.fixture(scope="session")
-def postgres(_run_folder) -> Iterator[str]:
+def postgres(_run_folder, _run_id) -> Iterator[str]:
     """Conninfo of a running server: the embedded one, shared by all workers, or the one the environment names."""
     given = os.environ.get("KONSIL_TEST_DATABASE_URL")
     if given:
         yield given
         return
+    # Not below pytest's folder: run as root, that is closed to the user PostgreSQL runs as.
+    data = Path(tempfile.gettempdir(), f"konsil-tests-{_run_id}")
     with _locked_state(_run_folder) as state:
-        server = embedded.start(_run_folder / "data")
+        data.mkdir(mode=0o711, exist_ok=True)
+        server = embedded.start(data)
         state["users"] += 1
     yield server.conninfo
     with _locked_state(_run_folder) as state:
+        server.stop()
         state["users"] -= 1
         if state["users"] == 0:
-            server.stop()
+            shutil.rmtree(data)
 
 
 @pytest.fixture(scope="session")
-def _template(postgres, _run_folder) -> Iterator[str]:
+def _template(postgres, _run_folder, _run_id) -> Iterator[str]:
     """The name of a migrated, empty database that test databases are cloned from."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
-    name = f"konsil_template_{run}"
+    name = f"konsil_template_{_run_id}"
     with _locked_state(_run_folder) as state:
         if not state.get("template"):
+            _execute(postgres, f'DROP DATABASE IF EXISTS "{name}"')
             _execute(postgres, f'CREATE DATABASE "{name}"')
             upgrade(make_conninfo(postgres, dbname=name))
         state["template"] = state.get("template", 0) + 1
@@ -121,11 +128,11 @@ async def client(database, issue_token) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the FHIR server at /fhir, with a token for everything; pass ``headers`` for another one."""
     from fhir_server.rest.app import build_app  # noqa: PLC0415 - FastAPI is loaded only by tests that speak HTTP
 
-    app = build_app(database, base_url="http://testserver/fhir")
+    app = build_app(database, base_url="http://127.0.0.1/fhir")
     token = await issue_token()
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
-        base_url="http://testserver/fhir/",
+        base_url="http://127.0.0.1/fhir/",
         headers={"Authorization": f"Bearer {token}"},
     ) as opened:
         yield opened

@@ -24,7 +24,7 @@ from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.routes import build_router
 from fhir_server.store.database import Database
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def build_app(
