@@ -27,13 +27,15 @@ def date_range(text: str) -> tuple[datetime, datetime]:
     found = _date_time.fullmatch(text)
     if not found:
         raise ValueError("not a date such as 2024, 2024-03, 2024-03-01 or 2024-03-01T10:30:00Z")
-    year, month, day = int(found["year"]), found["month"], found["day"]
-    if month is None:
-        return _local(year, 1, 1), _local(year + 1, 1, 1)
-    if day is None:
-        low = _local(year, int(month), 1)
-        return low, _local(year + int(month) // 12, int(month) % 12 + 1, 1)
-    low = datetime(year, int(month), int(day), tzinfo=UTC)
+    year, month, day = int(found["year"]), int(found["month"] or 1), int(found["day"] or 1)
+    try:
+        low = datetime(year, month, day, tzinfo=UTC)
+    except ValueError:
+        raise ValueError("not a day that exists") from None  # Python's own text repeats the date
+    if found["month"] is None:
+        return low, _start(year + 1, 1)
+    if found["day"] is None:
+        return low, _start(year + month // 12, month % 12 + 1)
     if found["hour"] is None:
         return low, _plus(low, timedelta(days=1))
     return _timed(found, low)
@@ -67,8 +69,8 @@ def _offset(zone: str | None) -> timedelta:
     return offset if zone[0] == "+" else -offset
 
 
-def _local(year: int, month: int, day: int) -> datetime:
-    return LATEST if year > LATEST.year else datetime(year, month, day, tzinfo=UTC)
+def _start(year: int, month: int) -> datetime:
+    return LATEST if year > LATEST.year else datetime(year, month, 1, tzinfo=UTC)
 
 
 def _plus(moment: datetime, span: timedelta) -> datetime:
