@@ -41,7 +41,6 @@ _complete = State("accepted", codes.RECORDS_COMPLETE)
 _offered = State("accepted", codes.OFFERED)
 _review = State("in-progress", codes.IN_REVIEW)
 _reoffered = State("in-progress", codes.OFFERED)
-_preliminary = State("in-progress", codes.PRELIMINARY)
 _signed = State("in-progress", codes.SIGNED)
 _waiting: Final = frozenset({"requested", "received"})
 _working: Final = frozenset({"accepted", "in-progress", "on-hold", "completed"})
@@ -289,6 +288,5 @@ _steps: Final[Mapping[State, _Step]] = {
     _offered: _await_answer,
     _reoffered: _await_answer,
     _review: _in_review,
-    _preliminary: _in_review,
     _signed: _deliver,
 }

@@ -119,7 +119,7 @@ async def _case_of_opinion(response: Resource, reader: Reader) -> Snapshot | Non
 
 async def _check_author(change: Change, response: Resource, snapshot: Snapshot, reader: Reader) -> None:
     root = "QuestionnaireResponse"
-    if snapshot.state.business not in (codes.IN_REVIEW, codes.PRELIMINARY):
+    if snapshot.state.business != codes.IN_REVIEW:
         raise BusinessRule(f"The case is {snapshot.state}: nobody is reviewing it.", expression=f"{root}.status")
     reviews = [task for task in snapshot.of_kind(codes.SPECIALIST_REVIEW) if task["status"] in _reviewing]
     owners = {target(task.get("owner")) for task in reviews}

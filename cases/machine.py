@@ -70,7 +70,7 @@ _early = (
     "draft/intake requested/submitted received/eligibility received/awaiting-information accepted/records-gathering "
     "accepted/awaiting-information accepted/records-complete accepted/offered"
 )
-_late = "in-progress/in-review in-progress/offered in-progress/preliminary in-progress/signed"
+_late = "in-progress/in-review in-progress/offered in-progress/signed"
 
 _case = (
     ("-", "draft/intake", "placer coordinator system", "focus"),
@@ -86,9 +86,7 @@ _case = (
     ("accepted/offered", "accepted/records-complete", "system", ""),
     ("accepted/offered in-progress/offered", "in-progress/in-review", "system", "accepted-review"),
     ("in-progress/in-review", "in-progress/offered", "system coordinator", ""),
-    ("in-progress/in-review", "in-progress/preliminary", "system", ""),
-    ("in-progress/preliminary", "in-progress/in-review", "system", ""),
-    ("in-progress/in-review in-progress/preliminary", "in-progress/signed", "system", "report"),
+    ("in-progress/in-review", "in-progress/signed", "system", "report"),
     ("in-progress/signed", "completed/delivered", "system", "report delivered"),
     (_early, "cancelled", "placer coordinator system", ""),
     (_late, "cancelled", "coordinator system", "abort"),
