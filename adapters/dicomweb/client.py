@@ -81,7 +81,7 @@ class DicomWebClient:
         self._http = httpx.AsyncClient(
             base_url=pacs.url.rstrip("/") + "/",
             auth=pacs.auth,
-            headers=dict(pacs.headers or {}),
+            headers={"Accept-Encoding": "identity", **(pacs.headers or {})},  # nothing inflated: no bombs
             timeout=httpx.Timeout(pacs.timeout_s, connect=min(5, pacs.timeout_s)),
             verify=pacs.verify,
             trust_env=False,
@@ -121,7 +121,7 @@ class DicomWebClient:
         try:
             async with self._http.stream("GET", path, headers={"Accept": _accept_instances}) as answer:
                 _check(answer.status_code)
-                yield read_multipart(answer.aiter_bytes(), answer.headers.get("content-type", ""))
+                yield read_multipart(answer.aiter_raw(), answer.headers.get("content-type", ""))
         except httpx.TransportError as error:
             raise PacsUnavailable(f"The archive broke off: {type(error).__name__}.") from error
         except MalformedMultipart as error:
@@ -150,7 +150,7 @@ class DicomWebClient:
                 if answer.status_code == httpx.codes.NO_CONTENT:
                     return []
                 _check(answer.status_code)
-                async for chunk in answer.aiter_bytes():
+                async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > _max_json_bytes:
                         raise PacsRefused("The archive's answer is too large.")

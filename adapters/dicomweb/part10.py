@@ -44,6 +44,7 @@ class Limits:
     depth: int = 32
     inflated_bytes: int = 64 * 1024 * 1024
     value_bytes: int = 16 * 1024 * 1024
+    total_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class _Scanner:
     big_endian: bool
     base: int
     seen: int = 0
+    kept: int = 0
     pixels: Pixels | None = None
 
     def count(self) -> None:
@@ -200,7 +202,12 @@ class _Scanner:
         at = self.checked(value, length, end)
         if vr == "UN" and _known_vr(tag) != "SQ":  # some archives write UN for what they do not know
             vr = _known_vr(tag)
-        return Element(tag, vr, bytes(self.data[value:at]) if length <= self.limits.value_bytes else b""), at
+        if length > self.limits.value_bytes:
+            return Element(tag, vr), at
+        self.kept += length
+        if self.kept > self.limits.total_bytes:
+            raise InvalidDicom("header-too-large")
+        return Element(tag, vr, bytes(self.data[value:at])), at
 
     def _sequence(
         self, at: int, length: int, end: int, depth: int, *, implicit: bool

@@ -43,6 +43,7 @@ class StoredInstance:
     transfer_syntax: str
     number: int
     pixel_offset: int | None
+    frames: str
     header: str
 
 
@@ -67,9 +68,11 @@ FROM fhir.imaging_pull p
 """
 _instance_columns = """
 SELECT i.study_uid, i.series_uid, i.sop_uid, i.sha256, i.size, i.sop_class, i.transfer_syntax, i.number,
-  i.pixel_offset, i.header
+  i.pixel_offset, {frames} AS frames, {header} AS header
 FROM fhir.imaging_instance i
 """
+_with_headers = _instance_columns.format(frames="i.frames", header="i.header")
+_without_headers = _instance_columns.format(frames="''", header="''")
 
 
 async def ask_for(connection: Connection, site: str, study_uid: str, patient: str) -> bool:
@@ -130,7 +133,7 @@ async def note_error(connection: Connection, site: str, study_uid: str, error: s
 
 
 async def expect(connection: Connection, site: str, study_uid: str, instances: Iterable[tuple[str, str]]) -> None:
-    """Note the (series, SOP) UIDs the archive says the study has; those already known stay as they are."""
+    """Note the (series, SOP) UIDs the archive says the study has; forget those it no longer has and never gave."""
     series, sops = [], []
     for series_uid, sop_uid in instances:
         series.append(series_uid)
@@ -138,6 +141,12 @@ async def expect(connection: Connection, site: str, study_uid: str, instances: I
     await connection.execute(
         "INSERT INTO fhir.imaging_instance (site, study_uid, series_uid, sop_uid) "
         "SELECT %s, %s, series, sop FROM unnest(%s::text[], %s::text[]) AS found(series, sop) ON CONFLICT DO NOTHING",
+        (site, study_uid, series, sops),
+    )
+    await connection.execute(
+        "DELETE FROM fhir.imaging_instance i WHERE site = %s AND study_uid = %s AND sha256 IS NULL AND NOT EXISTS "
+        "(SELECT FROM unnest(%s::text[], %s::text[]) AS found(series, sop) "
+        "WHERE series = i.series_uid AND sop = i.sop_uid)",
         (site, study_uid, series, sops),
     )
 
@@ -156,12 +165,12 @@ async def store(connection: Connection, site: str, instances: Sequence[StoredIns
     async with connection.cursor() as cursor:
         await cursor.executemany(
             "UPDATE fhir.imaging_instance SET sha256 = %s, size = %s, sop_class = %s, transfer_syntax = %s, "
-            "number = %s, pixel_offset = %s, header = %s, stored_at = now() "
+            "number = %s, pixel_offset = %s, frames = %s, header = %s, stored_at = now() "
             "WHERE site = %s AND study_uid = %s AND series_uid = %s AND sop_uid = %s AND sha256 IS NULL",
             [
                 (
                     *(one.sha256, one.size, one.sop_class, one.transfer_syntax, one.number, one.pixel_offset),
-                    *(one.header, site, one.study_uid, one.series_uid, one.sop_uid),
+                    *(one.frames, one.header, site, one.study_uid, one.series_uid, one.sop_uid),
                 )
                 for one in instances
             ],
@@ -214,14 +223,42 @@ async def candidates(connection: Connection, study_uid: str) -> list[tuple[str, 
 
 
 async def instances(
-    connection: Connection, site: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    connection: Connection,
+    site: str,
+    study_uid: str,
+    series_uid: str | None = None,
+    sop_uid: str | None = None,
+    *,
+    headers: bool = True,
 ) -> list[StoredInstance]:
-    """Return stored instances in series and InstanceNumber order."""
+    """Return stored instances in series and InstanceNumber order, without ``header`` and ``frames`` if not needed."""
     async with connection.cursor(row_factory=class_row(StoredInstance)) as cursor:
         await cursor.execute(
-            _instance_columns + "WHERE i.site = %(site)s AND i.study_uid = %(study)s AND i.sha256 IS NOT NULL "
+            (_with_headers if headers else _without_headers)
+            + "WHERE i.site = %(site)s AND i.study_uid = %(study)s AND i.sha256 IS NOT NULL "
             "AND (%(series)s::text IS NULL OR i.series_uid = %(series)s) "
             "AND (%(sop)s::text IS NULL OR i.sop_uid = %(sop)s) ORDER BY i.series_uid, i.number, i.sop_uid",
             {"site": site, "study": study_uid, "series": series_uid, "sop": sop_uid},
         )
         return await cursor.fetchall()
+
+
+async def first_of_each_series(connection: Connection, site: str, study_uid: str) -> list[tuple[str, int]]:
+    """Return, for each series, the header of its first instance and how many instances are stored."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT ON (series_uid) header, count(*) OVER (PARTITION BY series_uid) FROM fhir.imaging_instance "
+        "WHERE site = %s AND study_uid = %s AND sha256 IS NOT NULL ORDER BY series_uid, number, sop_uid",
+        (site, study_uid),
+    )
+    return [(header, count) for header, count in await cursor.fetchall()]
+
+
+async def study_headers(connection: Connection, imaging_studies: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+    """Return, for each ImagingStudy id, the header of one instance and the numbers of series and instances."""
+    cursor = await connection.execute(
+        "SELECT p.imaging_study, min(i.header), count(DISTINCT i.series_uid), count(*) FROM fhir.imaging_pull p "
+        "JOIN fhir.imaging_instance i USING (site, study_uid) "
+        "WHERE p.imaging_study = ANY(%s) AND i.sha256 IS NOT NULL GROUP BY p.imaging_study",
+        (list(imaging_studies),),
+    )
+    return {study: (header, series, count) for study, header, series, count in await cursor.fetchall()}

@@ -40,8 +40,8 @@ Conversion = Callable[[list[list[Any]], Context], Any]
 @cache
 def table(name: str) -> dict[str, dict[str, str]]:
     """Return a code table of this folder by its first column."""
-    with files(__package__).joinpath(f"{name}.csv").open(encoding="utf-8", newline="") as rows:
-        return {next(iter(row.values())): row for row in csv.DictReader(rows)}
+    lines = files(__package__).joinpath(f"{name}.csv").read_text(encoding="utf-8").splitlines()
+    return {next(iter(row.values())): row for row in csv.DictReader(lines)}
 
 
 def _first(values: list[Any]) -> str:

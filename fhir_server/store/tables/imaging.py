@@ -42,6 +42,9 @@ imaging_instance = Table(
     Column("transfer_syntax", Text, nullable=False, server_default=""),
     Column("number", Integer, nullable=False, server_default="0", comment="InstanceNumber"),
     Column("pixel_offset", BigInteger, nullable=True, comment="where the value of PixelData begins in the blob"),
+    Column(
+        "frames", Text, nullable=False, server_default="", comment="JSON: [[offset, length], …] of each encoded frame"
+    ),
     Column("header", Text, nullable=False, server_default="", comment="DICOM JSON without bulk data"),
     Column("stored_at", DateTime(timezone=True), nullable=True),
     Index("imaging_instance_study_idx", "study_uid", "series_uid"),
