@@ -18,7 +18,7 @@ def _changed(snapshot, id, **change):
 
 
 def _after_asking(snapshot, programme, *ids):
-    asked = tuple(specialist_review(_role(snapshot, id), snapshot, programme, "2026-03-04T19:00:00Z") for id in ids)
+    asked = tuple(specialist_review(_role(snapshot, name), snapshot, programme, "2026-03-04T19:00:00Z") for name in ids)
     return replace(snapshot, tasks=asked)
 
 
