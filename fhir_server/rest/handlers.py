@@ -25,6 +25,7 @@ from fhir_server.interactions.vread import vread
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import InvalidRequest, MethodNotAllowed, NotFound
 from fhir_server.rest import responses
+from fhir_server.rest.bundle_audit import audit_rows
 from fhir_server.rest.edge import Call
 from fhir_server.rest.negotiation import check_content_type
 from fhir_server.store.audit import AuditRow
@@ -153,6 +154,9 @@ async def handle_bundle(call: Call) -> Response:
         answer = await _write(call, work)
     else:
         raise InvalidRequest("The FHIR base takes a Bundle of type transaction or batch.", expression="Bundle.type")
+    rows = tuple(audit_rows(call.subject, call.id, bundle, answer))
+    if rows:
+        await call.database.audit.record(*rows)
     return responses.bundle(answer)
 
 
@@ -165,7 +169,7 @@ async def handle_unknown(call: Call) -> Response:
 
 
 async def _write(call: Call, work: Callable[[Transaction], Awaitable[T]]) -> T:
-    return await call.database.run(call.subject, work)
+    return await call.database.run(call.subject, work, request_id=call.id)
 
 
 async def _audit(call: Call, resource_type: str, id: str | None = None, version: int | None = None) -> None:
