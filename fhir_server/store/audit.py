@@ -1,12 +1,28 @@
 """The audit trail: append-only rows, durable before the response leaves.
 
-https://hl7.org/fhir/R4/auditevent.html (the facts an AuditEvent is made of)
+https://hl7.org/fhir/R4/auditevent.html (the facts an AuditEvent is made of). A write's row is in the write's own
+transaction; those of reads and refusals are gathered here, so that concurrent requests share one commit.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
+from fhir_server.store.failures import translated
+
+_columns = ("subject", "agent", "action", "outcome", "resource_type", "id", "version", "request_id")
+_types = ("text", "text", "text", "int", "text", "text", "int", "text")
+_insert = (
+    f"INSERT INTO fhir.audit ({', '.join(_columns)}) "
+    f"SELECT * FROM unnest({', '.join(f'%s::{type}[]' for type in _types)})"
+).encode()
+_most_rows = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +36,63 @@ class AuditRow:
     id: str | None = None
     version: int | None = None
     request_id: str | None = None
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the row's values in the order of its columns."""
+        subject = self.subject
+        row = (self.action, self.outcome, self.resource_type, self.id, self.version, self.request_id)
+        return (subject.reference, subject.name, *row)
+
+
+class AuditLog:
+    """Writes audit rows; while one commit runs, the rows of other requests gather for the next."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+        self._pool = pool
+        self._waiting: list[tuple[AuditRow, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def record(self, *rows: AuditRow) -> None:
+        """Return once the rows are durable. Raises Unavailable when they cannot be; then nothing may be answered."""
+        loop = asyncio.get_running_loop()
+        written = [loop.create_future() for _ in rows]
+        self._waiting += zip(rows, written, strict=True)
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_all())
+        for future in written:
+            await future
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_most_rows], self._waiting[_most_rows:]
+            try:
+                await self._write([row for row, _ in batch])
+            except Exception as error:  # noqa: BLE001 - every request of the batch has to hear of it
+                _settle(batch, error)
+            else:
+                _settle(batch, None)
+        self._writing = None
+
+    async def _write(self, rows: Sequence[AuditRow]) -> None:
+        columns = [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
+        with translated():
+            async with self._pool.connection() as connection:
+                await connection.set_autocommit(True)  # one statement is one transaction; saves two round trips
+                await connection.execute(_insert, columns, prepare=True)
+
+    async def close(self) -> None:
+        """Wait until what is gathered is written."""
+        if self._writing is not None:
+            await self._writing
+
+
+def _settle(batch: Sequence[tuple[AuditRow, asyncio.Future[None]]], error: Exception | None) -> None:
+    for _, future in batch:
+        if future.done():
+            continue  # the request was cancelled; its row is written all the same
+        if error is None:
+            future.set_result(None)
+        elif isinstance(error, Unavailable):
+            future.set_exception(Unavailable("The audit trail cannot be written, so nothing is answered. Try again."))
+        else:
+            future.set_exception(error)

@@ -3,14 +3,22 @@
 https://www.psycopg.org/psycopg3/docs/advanced/pool.html
 """
 
+import asyncio
+import hashlib
+import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
+from fhir_server.store.audit import AuditLog
+from fhir_server.store.failures import STATEMENT_TIMEOUT_S, Collision, translated
 from fhir_server.store.reader import Reader
 from fhir_server.store.wiring import Change, Guard, Wiring
 from fhir_server.store.writer import Writer
@@ -18,50 +26,118 @@ from fhir_server.store.writer import Writer
 __all__ = ["Change", "Database", "Guard", "Transaction", "Wiring"]
 
 T = TypeVar("T")
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+_connect_timeout_s = 10
+_most_prepared = 400  # a few statements for each of the types in use
+_lock = b"SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS keys"
+_set_key = b"INSERT INTO fhir.setting (name, value) VALUES ('cursor key', %s) ON CONFLICT DO NOTHING"
+_get_key = b"SELECT value FROM fhir.setting WHERE name = 'cursor key'"
 
 
 class Transaction:
     """One database transaction of one Subject: what it may read and write goes through ``reader`` and ``writer``."""
 
-    def __init__(self, connection: AsyncConnection[Any], subject: Subject, wiring: Wiring) -> None:
+    def __init__(
+        self, connection: AsyncConnection[Any], subject: Subject, wiring: Wiring, key: bytes, request_id: str | None
+    ) -> None:
         self.connection = connection
         self.subject = subject
-        self.reader = Reader(connection, subject)
+        self.request_id = request_id
         self.writer = Writer(self, wiring)
+        self.reader = Reader(connection, subject, key, self.writer.flush)
 
     async def lock(self, *keys: str) -> None:
         """Take an advisory lock on every key until the transaction ends, in an order that cannot deadlock."""
-        raise NotImplementedError
+        numbers = {int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), signed=True) for key in keys}
+        await self.connection.execute(_lock, (sorted(numbers),))
 
 
 class Database:
     """A pool of connections. Open it with ``await Database.open(conninfo)``, close it with ``await close()``."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], wiring: Wiring) -> None:
+    def __init__(self, pool: Pool, wiring: Wiring, key: bytes) -> None:
         self._pool = pool
         self._wiring = wiring
+        self._key = key
+        self.audit = AuditLog(pool)
 
     @classmethod
     async def open(cls, conninfo: str, *, wiring: Wiring | None = None, max_connections: int = 10) -> "Database":
         """Return an open Database. Raises Unavailable when the server cannot be reached."""
-        raise NotImplementedError
+        options = f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public -c timezone=UTC"
+        pool = AsyncConnectionPool(
+            conninfo,
+            kwargs={"options": options, "application_name": "konsil"},
+            min_size=1,
+            max_size=max_connections,
+            timeout=_connect_timeout_s,
+            configure=_configure,
+            open=False,
+        )
+        with translated():
+            await pool.open(wait=True, timeout=_connect_timeout_s)
+            async with pool.connection() as connection:
+                await connection.execute(_set_key, (secrets.token_bytes(32),))
+                found = await (await connection.execute(_get_key)).fetchone()
+        if found is None:
+            raise Unavailable("The database has no cursor key; run 'konsil migrate'.")
+        return cls(pool, wiring or Wiring(), found[0])
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Write what audit rows are waiting, then close every connection."""
+        await self.audit.close()
         await self._pool.close()
 
+    async def is_reachable(self) -> bool:
+        """Tell whether a statement gets an answer."""
+        try:
+            async with self._pool.connection(timeout=1) as connection:
+                await connection.execute(b"SELECT 1")
+        except (psycopg.Error, PoolTimeout):
+            return False
+        return True
+
     @asynccontextmanager
-    async def transaction(self, subject: Subject) -> AsyncIterator[Transaction]:
-        """One transaction: commits when the block ends, rolls back when it raises."""
-        raise NotImplementedError
-        yield
+    async def transaction(self, subject: Subject, *, request_id: str | None = None) -> AsyncIterator[Transaction]:
+        """One transaction: commits when the block ends, rolls back when it raises.
+
+        Raises Collision when it stood in another's way, Unavailable when the database is away or took too long.
+        """
+        with translated():
+            async with self._pool.connection() as connection:
+                if connection.autocommit:
+                    await connection.set_autocommit(False)
+                transaction = Transaction(connection, subject, self._wiring, self._key, request_id)
+                yield transaction
+                await transaction.writer.flush()
 
     @asynccontextmanager
     async def reading(self, subject: Subject) -> AsyncIterator[Reader]:
         """A Reader without a transaction around it: the quick way to one read or one search."""
-        raise NotImplementedError
-        yield
+        with translated():
+            async with self._pool.connection() as connection:
+                if not connection.autocommit:
+                    await connection.set_autocommit(True)
+                yield Reader(connection, subject, self._key)
 
-    async def run(self, subject: Subject, work: Callable[[Transaction], Awaitable[T]], *, attempts: int = 5) -> T:
+    async def run(
+        self,
+        subject: Subject,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        attempts: int = 5,
+        request_id: str | None = None,
+    ) -> T:
         """Run ``work`` in a transaction of its own, again when it deadlocked or lost a race for a new id."""
-        raise NotImplementedError
+        for attempt in range(1, attempts):
+            try:
+                async with self.transaction(subject, request_id=request_id) as transaction:
+                    return await work(transaction)
+            except Collision:
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads retries, no secret
+        async with self.transaction(subject, request_id=request_id) as transaction:
+            return await work(transaction)
+
+
+async def _configure(connection: AsyncConnection[Any]) -> None:
+    connection.prepared_max = _most_prepared

@@ -31,7 +31,7 @@ _arrays = {
 def index_columns(resource: Json) -> Columns:
     """Return the columns of the resource that hold something, values as JSON; ``compartments`` among them."""
     resource_type = resource["resourceType"]
-    columns: Columns = {}
+    columns: Columns = {"id": resource["id"]} if "id" in resource else {}
     for evaluate, fill in _plan(resource_type):
         found = evaluate(resource)
         if found:

@@ -3,38 +3,124 @@
 https://hl7.org/fhir/R4/http.html#read
 """
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from fhir_server.kernel.search_query import SearchQuery
+from fhir_server.kernel import json
+from fhir_server.kernel.errors import Gone, NotFound
+from fhir_server.kernel.search_query import SearchQuery, parse_search
 from fhir_server.kernel.subject import Subject
-from fhir_server.store.records import HistoryPage, SearchPage, Stored
+from fhir_server.store import searching, statements
+from fhir_server.store.access import Grants, image_check, in_compartment
+from fhir_server.store.includes import included
+from fhir_server.store.index import index_columns
+from fhir_server.store.records import HistoryPage, Method, SearchPage, Stored
+
+__all__ = ["HistoryPage", "Reader", "SearchPage", "Stored"]
+
+_newest = 2**31 - 1
+_all = 100_000
+Row = tuple[int, datetime, Method, str]
+
+
+async def _nothing() -> None:
+    """There is nothing to write first."""
 
 
 class Reader:
     """Reads on one connection as one Subject; what the Subject may not see is as if it were absent."""
 
-    def __init__(self, connection: AsyncConnection[Any], subject: Subject) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        subject: Subject,
+        key: bytes,
+        flush: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
         self._connection = connection
+        self._key = key
+        self._flush = flush
         self.subject = subject
 
     async def read(self, type: str, id: str) -> Stored:
         """Return the current version. Raises NotFound (absent or hidden) or Gone."""
-        raise NotImplementedError
+        stored = await self._current(type, id, self.subject.require(type, "r"))
+        if stored.deleted:
+            raise Gone(f"{type}/{id} was deleted.")
+        return stored
+
+    async def _current(self, type: str, id: str, grants: Grants) -> Stored:
+        await self._flush()
+        cursor = await statements.read_current(type, grants).execute(self._connection, {"id": id}, prepare=True)
+        row: Row | None = await cursor.fetchone()
+        if row is None:
+            raise NotFound(f"{type}/{id} does not exist.")
+        return _stored(type, id, row)
 
     async def vread(self, type: str, id: str, version: str) -> Stored:
-        """Return one version. Raises NotFound, or Gone when that version is a deletion."""
-        raise NotImplementedError
+        """Return one version; it is visible if it and the current one are. Raises NotFound, or Gone for a deletion."""
+        grants = self.subject.require(type, "r")
+        await self._current(type, id, grants)
+        wanted = int(version) if version.isascii() and version.isdigit() and len(version) <= 9 else 0  # noqa: PLR2004 - int4
+        rows = await self._versions(type, id, before=wanted + 1, count=1)
+        if not rows or rows[0][0] != wanted or not await self._lets_through(type, rows[0], grants):
+            raise NotFound(f"{type}/{id} has no version {version}.")
+        stored = _stored(type, id, rows[0])
+        if stored.deleted:
+            raise Gone(f"Version {version} of {type}/{id} is its deletion.")
+        return stored
 
     async def history(self, type: str, id: str, *, count: int = 50, before: int | None = None) -> HistoryPage:
         """Return the versions of a resource, newest first, those below ``before`` when it is given."""
-        raise NotImplementedError
+        grants = self.subject.require(type, "r")
+        await self._current(type, id, grants)
+        rows = await self._versions(type, id, before=_newest, count=_all)
+        shown = [_stored(type, id, row) for row in rows if await self._lets_through(type, row, grants)]
+        wanted = [stored for stored in shown if before is None or stored.version < before]
+        page = tuple(wanted[:count])
+        return HistoryPage(page, len(shown), page[-1].version if page and len(wanted) > count else None)
+
+    async def _versions(self, type: str, id: str, *, before: int, count: int) -> list[Any]:
+        values = {"id": id, "version": before, "count": count}
+        cursor = await statements.read_versions(type).execute(self._connection, values, prepare=True)
+        return await cursor.fetchall()
+
+    async def _lets_through(self, type: str, row: Any, grants: Grants) -> bool:
+        """Ask the grants of a version that is no longer the current one, as if it were."""
+        _, _, method, body, compartments = row
+        decided = in_compartment(grants, {"compartments": compartments or ()})
+        if decided is not None:
+            return decided
+        return method != "delete" and await self.lets_through(type, index_columns(json.decode(body)), grants)
+
+    async def lets_through(self, type: str, columns: dict[str, Any], grants: Grants) -> bool:
+        """Tell whether an image with these columns would be visible."""
+        decided = in_compartment(grants, columns)
+        if decided is None:
+            await self._flush()
+            image = {"image": json.encode_text(columns)}
+            cursor = await image_check(type, grants).execute(self._connection, image, prepare=False)
+            decided = await cursor.fetchone() is not None
+        return decided
 
     async def search(self, query: SearchQuery) -> SearchPage:
         """Return one page of matches and what they include."""
-        raise NotImplementedError
+        await self._flush()
+        page = await searching.search(self._connection, self.subject, self._key, query)
+        if not query.include and not query.revinclude:
+            return page
+        more = await included(self._connection, self.subject, query, page.matches)
+        return SearchPage(page.matches, more, page.total, page.next)
 
     async def find(self, type: str, **pairs: str) -> list[Stored]:
         """Return what matches, ``find("Patient", identifier="sys|val")``; ``_`` in a name stands for ``-``."""
-        raise NotImplementedError
+        named = [(name if name.startswith("_") else name.replace("_", "-"), value) for name, value in pairs.items()]
+        return list((await self.search(parse_search(type, named))).matches)
+
+
+def _stored(type: str, id: str, row: Any) -> Stored:
+    version, last_updated, method, body = row[:4]
+    return Stored(type, id, version, last_updated, body, method)

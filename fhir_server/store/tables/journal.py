@@ -20,7 +20,7 @@ history = Table(
     Column("last_updated", instant, nullable=False),
     Column("method", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("compartments", texts, nullable=False),
+    Column("compartments", texts),
     schema="fhir",
     comment="Every version but the current one, which is in its type's table.",
 )

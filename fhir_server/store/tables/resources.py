@@ -60,7 +60,7 @@ def resource_table(resource_type: str) -> Table:
         Column("deleted", Boolean, nullable=False),
         Column("method", Text, nullable=False),
         Column("body", Text, nullable=False),
-        Column("compartments", texts, nullable=False),
+        Column("compartments", texts),
         *columns,
         schema="fhir",
     )
@@ -84,7 +84,7 @@ def index_statements(resource_type: str) -> Iterator[str]:
     """
     table = resource_type.lower()
     yield f"CREATE INDEX {table}_last_updated_idx ON fhir.{table} (last_updated);"
-    yield f"CREATE INDEX {table}_compartments_idx ON fhir.{table} USING gin (compartments) WHERE compartments <> '{{}}';"
+    yield _index(table, "compartments", "gin (compartments)")
     for parameter in indexed_parameters(resource_type):
         column = column_name(parameter)
         if parameter.type == "string":
