@@ -23,9 +23,11 @@ _zone = r"(?:Z|[+-]\d\d:\d\d)"
 _date_time = re.compile(rf"\d{{4}}(?:-\d\d(?:-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?{_zone})?)?)?", re.ASCII)
 _instant = re.compile(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?{_zone}", re.ASCII)
 _time = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?", re.ASCII)
-_base64 = re.compile(r"[A-Za-z0-9+/\s]*={0,2}\s*", re.ASCII)
+_base64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _division = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<(?:[A-Za-z]+:)?div[\s>/].*>\s*", re.DOTALL)
+_active = re.compile(r"<\s*(?:script|iframe|object|embed|form|input|base|link)\b|<[^<>]*\son[a-z]+\s*=", re.IGNORECASE)
 _int32 = 2**31
+_longest_string = 2**20
 
 
 def _string(value: Any) -> str | None:
@@ -33,9 +35,9 @@ def _string(value: Any) -> str | None:
         return "a JSON string"
     if not value:
         return "a string that is not empty (leave the element out instead)"
-    if _control.search(value):
-        return "a string without control characters"
-    return None
+    if len(value) > _longest_string:
+        return "a string of at most 1 MiB (put longer content into an Attachment)"
+    return "a string without control characters" if _control.search(value) else None
 
 
 def _boolean(value: Any) -> str | None:
@@ -88,9 +90,17 @@ def _dated(pattern: "re.Pattern[str]", expected: str) -> Check:
 
 
 def _base64_binary(value: Any) -> str | None:
-    if type(value) is str and value and _base64.fullmatch(value) and len("".join(value.split())) % 4 == 0:
-        return None
+    if type(value) is str:
+        packed = "".join(value.split())
+        if len(packed) % 4 == 0 and _base64.fullmatch(packed):
+            return None
     return "base64 (RFC 4648 §4), its length a multiple of four"
+
+
+def _xhtml(value: Any) -> str | None:
+    if type(value) is not str or not _division.fullmatch(value):
+        return "an XHTML <div>"
+    return "XHTML without scripts, forms, frames or event attributes (txt-1)" if _active.search(value) else None
 
 
 check_primitive: dict[str, Check] = {
@@ -113,6 +123,6 @@ check_primitive: dict[str, Check] = {
     "uri": _uri,
     "url": _uri,
     "uuid": _matching(_uuid, "a UUID such as urn:uuid:c757873d-ec9a-4326-a141-556f43239520"),
-    "xhtml": _matching(_division, "an XHTML <div>"),
+    "xhtml": _xhtml,
 }
 """For each primitive type the check of one value."""

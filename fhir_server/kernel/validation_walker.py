@@ -131,6 +131,8 @@ class _Walker:
         shape = _shape(type_name)
         present: dict[int, str] = {}
         for key, child in value.items():
+            if len(self.issues) >= MAX_ISSUES:
+                return
             slot = shape.slots.get(key)
             if slot is None:
                 if not (is_resource and key == "resourceType"):
