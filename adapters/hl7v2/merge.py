@@ -22,6 +22,8 @@ _open = {
     "Observation": frozenset({"registered", "preliminary"}),
 }
 _server_owned = ("id", "meta")
+_choices = ("value", "deceased", "multipleBirth", "onset", "effective", "occurrence")
+"""Elements of which only one of several types may stand (``deceasedBoolean``, ``deceasedDateTime``)."""
 
 
 def merged(stored: dict[str, Any] | None, mapped: MappedResource) -> dict[str, Any]:
@@ -59,8 +61,8 @@ def _combined(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any
             result[name] = _combined(before, value)
         elif isinstance(before, list) and isinstance(value, list) and name in _unions:
             result[name] = _union(before, value, _unions[name])
-        elif name.startswith("value") and name not in stored:
-            result = {key: item for key, item in result.items() if not key.startswith("value")} | {name: value}
+        elif name not in stored and (choice := next((c for c in _choices if name.startswith(c)), None)):
+            result = {key: item for key, item in result.items() if not key.startswith(choice)} | {name: value}
         else:
             result[name] = value
     return result

@@ -7,7 +7,7 @@ from typing import Any
 ANY_TYPE = "*"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class SiteMapping:
     """The ``hl7v2`` part of ``sites/<site>/site.yaml`` that mapping reads; build it with :meth:`from_config`.
 

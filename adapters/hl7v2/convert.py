@@ -1,0 +1,95 @@
+"""Message → Conversion: picks the message's plan, runs it, and turns what is wrong into HL7 error codes.
+
+https://hl7.org/fhir/uv/v2mappings/ ; error codes of table 0357.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from adapters.hl7v2.conversion import (
+    REQUIRED_FIELD_MISSING,
+    UNSUPPORTED_EVENT_CODE,
+    UNSUPPORTED_MESSAGE_TYPE,
+    Conversion,
+    MappedResource,
+    MappingError,
+)
+from adapters.hl7v2.identity import lane_of
+from adapters.hl7v2.site_mapping import SiteMapping
+from adapters.hl7v2.tokenizer import Message
+from mappings.engine.context import Context, Draft
+from mappings.engine.errors import ValueFault
+from mappings.engine.mapping import EffectiveMapping, load_base
+from mappings.engine.protocol import TraceRow
+from mappings.hl7v2.library import FOLDER, LIBRARY
+
+_of_site: WeakKeyDictionary[SiteMapping, EffectiveMapping] = WeakKeyDictionary()
+
+
+def mapping_of(site: SiteMapping) -> EffectiveMapping:
+    """Return the site's effective mapping, compiled once. Raises MappingLoadError for a wrong patch or table."""
+    if not site.layers:
+        return _plain(FOLDER)
+    known = _of_site.get(site)
+    if known is None:
+        known = EffectiveMapping(load_base(FOLDER), LIBRARY, site.layers)
+        known.check()
+        _of_site[site] = known
+    return known
+
+
+@lru_cache(maxsize=1)
+def _plain(folder: Path) -> EffectiveMapping:
+    return EffectiveMapping(load_base(folder), LIBRARY)
+
+
+def convert(message: Message, site: SiteMapping) -> Conversion:
+    """Return what ``message`` means in FHIR. Raises MappingError for what it lacks or what is not valid in it."""
+    mapping = mapping_of(site)
+    context = _run(message, site, mapping, traced=False)
+    resources = tuple(_mapped(draft) for draft in context.drafts.values())
+    patient = context.built("patient")
+    lane = patient[0].match[0] if patient and patient[0].match else lane_of(message, site)
+    return Conversion(resources, lane, (*message.warnings, *context.warnings), mapping.hash)
+
+
+def explain(message: Message, site: SiteMapping) -> tuple[TraceRow, ...]:
+    """Return one row per value that went somewhere: source, value, row id, layer, FHIR path. Raises MappingError."""
+    context = _run(message, site, mapping_of(site), traced=True)
+    return tuple(context.trace or ())
+
+
+def _run(message: Message, site: SiteMapping, mapping: EffectiveMapping, *, traced: bool) -> Context:
+    name = _plan_of(message, mapping)
+    try:
+        return mapping.plan(name, traced=traced).run(message, site, traced=traced)
+    except ValueFault as fault:
+        raise MappingError(fault.code, fault.location, fault.text) from fault
+
+
+def _plan_of(message: Message, mapping: EffectiveMapping) -> str:
+    if not message.get("MSH-10").strip():
+        raise MappingError(REQUIRED_FIELD_MISSING, "MSH^1^10", "MSH-10, the message control id, is empty")
+    code, event = message.get("MSH-9.1").strip(), message.get("MSH-9.2").strip()
+    name = mapping.message_of(f"{code}^{event}")
+    if name is None:
+        known = mapping.triggers(code)
+        raise MappingError(
+            UNSUPPORTED_EVENT_CODE if known else UNSUPPORTED_MESSAGE_TYPE,
+            "MSH^1^9",
+            "this event of the message type is not taken" if known else "this message type is not taken",
+            ack="AR",
+        )
+    pid = message.first("PID")
+    if pid is None:
+        raise MappingError("100", "PID^1", "the message has no PID segment")
+    if not pid.field(3).strip('" '):
+        raise MappingError(REQUIRED_FIELD_MISSING, "PID^1^3", "PID-3, the patient identifier, is empty")
+    return name
+
+
+def _mapped(draft: Draft) -> MappedResource:
+    resource = draft.resource
+    clear = tuple(dict.fromkeys(name for name in draft.clear if name not in resource)) if draft.clear else ()
+    return MappedResource(resource, draft.mode, draft.match, clear, draft.defaults)  # type: ignore[arg-type]  # a Plan admits only the three modes

@@ -1,0 +1,132 @@
+"""What one run of a mapping knows and gathers: the message, the site, the current group, drafts and warnings."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from mappings.engine.grammar import Group
+from mappings.engine.protocol import Message, Resource, Segment, Site, TraceRow
+
+_ids = uuid.uuid5(uuid.NAMESPACE_URL, "https://konsil.example/fhir/business-key")
+
+
+class Key(NamedTuple):
+    """What makes a resource the same one again: ``text`` feeds the UUIDv5, ``match`` are ``system|value`` tokens."""
+
+    text: str
+    match: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A resource being built, with how it is to be written."""
+
+    name: str
+    resource: Resource
+    mode: str
+    match: tuple[str, ...] = ()
+    clear: list[str] = field(default_factory=list)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    group: Group | None = None
+
+    @property
+    def reference(self) -> str:
+        """``Type/id``."""
+        return f"{self.resource['resourceType']}/{self.resource['id']}"
+
+
+@lru_cache(maxsize=8192)
+def business_id(resource_type: str, key: str) -> str:
+    """Return the id of the resource with this business key: the same UUIDv5 for ever."""
+    return str(uuid.uuid5(_ids, f"{resource_type}|{key}"))
+
+
+class Context:
+    """One run. Rows read the delimiters and ``unescape``; functions may read it all."""
+
+    __slots__ = (
+        "clears",
+        "component",
+        "drafts",
+        "group",
+        "memo",
+        "message",
+        "repetition",
+        "resource",
+        "root",
+        "site",
+        "subcomponent",
+        "trace",
+        "trail",
+        "unescape",
+        "warnings",
+    )
+
+    def __init__(self, message: Message, site: Site, *, traced: bool = False) -> None:
+        self.message = message
+        self.site = site
+        delimiters = message.delimiters
+        self.component = delimiters.component
+        self.repetition = delimiters.repetition
+        self.subcomponent = delimiters.subcomponent
+        self.unescape = message.unescape
+        self.root = self.group = Group("")
+        self.resource: Resource = {}
+        self.drafts: dict[str, Draft] = {}
+        self.clears: list[str] = []
+        self.warnings: dict[str, None] = {}
+        self.trace: list[TraceRow] | None = [] if traced else None
+        self.trail: list[str] = []
+        self.memo: dict[Any, Any] = {}
+
+    def warn(self, text: str) -> None:
+        """Note what had to be tolerated, once; never with a value in it."""
+        self.warnings[text] = None
+
+    def nearest(self, name: str) -> Segment | None:
+        """Return the first segment of this name in the current group or the closest one around it."""
+        group: Group | None = self.group
+        while group is not None:
+            found = group.first(name)
+            if found is not None:
+                return found
+            group = group.parent
+        return None
+
+    def field(self, name: str, number: int) -> str:
+        """Return a raw field of the nearest segment of this name, ``""`` when there is none."""
+        segment = self.nearest(name)
+        return segment.field(number) if segment else ""
+
+    def plain(self, text: str) -> str:
+        """Return text unescaped and stripped; HL7 null is empty."""
+        return "" if text == '""' else self.unescape(text).strip()
+
+    def built(self, name: str, group: Group | None = None) -> list[Draft]:
+        """Return the drafts of this plan name within the current group, or else within the closest group around."""
+        around = group or self.group
+        while True:
+            found = around.built.get(name)
+            if found:
+                return found
+            if around.parent is None:
+                return []
+            around = around.parent
+
+    def add(self, draft: Draft) -> Draft:
+        """Keep a draft; one with the same id takes in what the new one adds."""
+        known = self.drafts.get(draft.reference)
+        if known is None:
+            self.drafts[draft.reference] = known = draft
+        else:
+            known.resource.update({k: v for k, v in draft.resource.items() if k not in known.resource})
+            known.match = tuple(dict.fromkeys(known.match + draft.match))
+        group = draft.group
+        while group is not None:
+            named = group.built.setdefault(draft.name, [])
+            if known not in named:
+                named.append(known)
+            group = group.parent
+        return known
