@@ -76,7 +76,7 @@ async def attempt(
     if isinstance(meaning, Rejected):
         return failed(context.header, meaning, warnings)
     try:
-        async with tx.connection.transaction():
+        async with tx.savepoint():
             applied = await apply(tx, meaning, context)
     except Exception as error:
         if _try_again(error, final=final):

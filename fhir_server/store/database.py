@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from fhir_server.kernel.errors import Unavailable
@@ -43,13 +44,32 @@ class Transaction:
         self.connection = connection
         self.subject = subject
         self.request_id = request_id
+        self._key = key
         self.writer = Writer(self, wiring)
-        self.reader = Reader(connection, subject, key, self.writer.flush)
+        self.reader = self.reader_of(subject)
+
+    def reader_of(self, subject: Subject) -> Reader:
+        """Return a Reader on this transaction as another Subject: what a guard needs to see may be more or less."""
+        return Reader(self.connection, subject, self._key, self.writer.flush)
 
     async def lock(self, *keys: str) -> None:
         """Take an advisory lock on every key until the transaction ends, in an order that cannot deadlock."""
         numbers = {int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), signed=True) for key in keys}
         await self.connection.execute(_lock, (sorted(numbers),))
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that may fail alone: when it raises, what it wrote is undone and the transaction can go on."""
+        await self.writer.flush()
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            await self.connection.execute(b"SELECT")  # begins the transaction this is a part of
+        try:
+            async with self.connection.transaction():
+                yield
+                await self.writer.flush()
+        except BaseException:
+            self.writer.forget()
+            raise
 
 
 class Database:

@@ -117,6 +117,10 @@ class Writer:
             if written is None or written[0] != len(rows):
                 raise Collision("Another write of the same resource was quicker. Send the request again.")
 
+    def forget(self) -> None:
+        """Drop the rows put and not yet written: the part of the transaction they belong to was rolled back."""
+        self._rows.clear()
+
     async def _match(self, query: SearchQuery) -> Stored | None:
         """Find what a conditional create already has; equal conditions wait for each other, so that one creates."""
         asked = sorted(f"{name}={value}" for name, value in query.pairs)
