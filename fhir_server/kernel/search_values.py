@@ -144,6 +144,8 @@ def parse_values(
     parameter: SearchParameter, modifier: str | None, text: str, *, resource_type: str, base_url: str = ""
 ) -> tuple[SearchValue, ...]:
     """Return the alternatives in ``a,b,c``. Raises ValueError saying what is wrong, without the value."""
+    if "\x00" in text:
+        raise ValueError("it holds a NUL character")
     parse = _parser(parameter, modifier, resource_type, base_url)
     values = []
     for part in split_escaped(text, ","):

@@ -13,11 +13,11 @@ from fhir_server.kernel.instants import date_range
 
 Check = Callable[[Any], str | None]
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_code = re.compile(r"[^\s]+(?: [^\s]+)*")
+_code = re.compile(r"[^\s\x00-\x1f]+(?: [^\s\x00-\x1f]+)*")
 _id = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _oid = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _uuid = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_space = re.compile(r"\s")
+_space = re.compile(r"[\s\x00-\x1f]")
 _date = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
 _zone = r"(?:Z|[+-]\d\d:\d\d)"
 _date_time = re.compile(rf"\d{{4}}(?:-\d\d(?:-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?{_zone})?)?)?", re.ASCII)
@@ -28,6 +28,7 @@ _division = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<(?:[A-Za-z]+:)?div[\s>/].*>\s
 _active = re.compile(r"<\s*(?:script|iframe|object|embed|form|input|base|link)\b|<[^<>]*\son[a-z]+\s*=", re.IGNORECASE)
 _int32 = 2**31
 _longest_string = 2**20
+_longest_number = 400  # digits before or after the point; what fits a database and a double alike
 
 
 def _string(value: Any) -> str | None:
@@ -54,7 +55,13 @@ def _whole(low: int) -> Check:
 
 
 def _decimal(value: Any) -> str | None:
-    return None if type(value) in {Decimal, int, float} else "a JSON number, without quotes"
+    if type(value) not in {Decimal, int, float}:
+        return "a JSON number, without quotes"
+    exact = Decimal(value)
+    exponent = exact.as_tuple().exponent
+    if not isinstance(exponent, int) or max(exact.adjusted(), -exponent) > _longest_number:
+        return f"a number of at most {_longest_number} digits before and after the point"
+    return None
 
 
 def _matching(pattern: "re.Pattern[str]", expected: str) -> Check:
@@ -98,7 +105,7 @@ def _base64_binary(value: Any) -> str | None:
 
 
 def _xhtml(value: Any) -> str | None:
-    if type(value) is not str or not _division.fullmatch(value):
+    if type(value) is not str or not _division.fullmatch(value) or _control.search(value):
         return "an XHTML <div>"
     return "XHTML without scripts, forms, frames or event attributes (txt-1)" if _active.search(value) else None
 

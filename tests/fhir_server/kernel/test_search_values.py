@@ -138,6 +138,7 @@ def test_composites_are_tuples_of_their_components():
     [
         ("Patient", "name", "", None),
         ("Patient", "name", "a,,b", None),
+        ("Patient", "name", "a\x00b", None),
         ("Patient", "name", "  ", None),
         ("Observation", "code", "|", None),
         ("Observation", "code", "a|b|c", None),

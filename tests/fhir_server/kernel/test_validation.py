@@ -133,10 +133,32 @@ def test_each_fault_is_found_where_it_is(resource, code, expression):
         ("language", "en  us"),
         ("language", " en"),
         ("id", "x" * 65),
+        ("id", "a\x00"),
+        ("language", "a\x00"),
+        ("implicitRules", "urn:a\x00"),
+        ("gender", "\x00"),
     ],
 )
 def test_badly_formed_primitives_are_refused(element, value):
     assert [code for code, _ in _found(_patient(**{element: value}))] == ["value"]
+
+
+@pytest.mark.parametrize("number", ["1e401", "-1e401", "1e-401", "1e999999", 10**500])
+def test_numbers_no_database_could_hold_are_refused(number):
+    value = number if isinstance(number, int) else Decimal(number)
+    assert _found(_observation(valueQuantity={"value": value})) == [
+        ("value", "Observation.value.ofType(Quantity).value")
+    ]
+
+
+@pytest.mark.parametrize("number", ["0", "-0.0", "1e-30", "1.0E+2", "123456789012345678901234567890.123456789"])
+def test_numbers_of_any_sensible_size_are_valid(number):
+    assert validate(_observation(valueQuantity={"value": Decimal(number)})) == ()
+
+
+def test_strings_no_database_could_hold_are_refused():
+    assert _found(_patient(name=[{"family": "a\x00"}])) == [("value", "Patient.name[0].family")]
+    assert _found(_patient(name=[{"family": "a" * (2**20 + 1)}])) == [("value", "Patient.name[0].family")]
 
 
 def test_all_faults_are_reported_at_once():
