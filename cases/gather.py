@@ -45,7 +45,7 @@ _page = "500"
 
 def system_reader(tx: Transaction) -> Reader:
     """Return a Reader on the caller's connection that sees what the workflow may see, whoever the caller is."""
-    return Reader(tx.connection, SUBJECT)
+    return tx.reader_of(SUBJECT)
 
 
 async def read(reader: Reader, ref: str) -> dict[str, Any] | None:
