@@ -45,11 +45,9 @@ class Layout:
     @classmethod
     def of(cls, dataset: dict[str, Any]) -> "Layout | None":
         """Return the layout, None when the instance has no image or says nonsense."""
-        found = [dicomjson.value(dataset, tag, 0) for tag in ("00280010", "00280011", "00280002", "00280100")]
-        frames = dicomjson.value(dataset, "00280008", 1)
-        if not all(isinstance(number, int) and number > 0 for number in [*found, frames]):
-            return None
-        return cls(*found, frames)
+        tags = ("00280010", "00280011", "00280002", "00280100", "00280008")
+        found = [dicomjson.value(dataset, tag, 1 if tag == "00280008" else 0) for tag in tags]
+        return cls(*found) if all(isinstance(number, int) and number > 0 for number in found) else None
 
     @property
     def frame_bytes(self) -> int:
@@ -98,7 +96,7 @@ def spans(instance: StoredInstance, dataset: dict[str, Any], number: int) -> lis
             raise NotFound("The instance has no such frame.")
         return [(offset, length) for offset, length in table[number - 1]]
     layout = Layout.of(dataset)
-    if layout is None or instance.pixel_offset is None and instance.transfer_syntax != "1.2.840.10008.1.2.1.99":
+    if layout is None or (instance.pixel_offset is None and instance.transfer_syntax != "1.2.840.10008.1.2.1.99"):
         raise NotFound("The instance has no image.")
     if not 1 <= number <= layout.frames:
         raise NotFound("The instance has no such frame.")

@@ -12,9 +12,9 @@ from typing import Any
 from adapters.dicomweb import dicomjson
 from adapters.dicomweb.blobs import Blobs, StagedBlob
 from adapters.dicomweb.client import Pacs, PacsRefused
+from adapters.dicomweb.frames import frame_table
 from adapters.dicomweb.identity import mismatch
 from adapters.dicomweb.multipart import Event, PartData, PartHead
-from adapters.dicomweb.frames import frame_table
 from adapters.dicomweb.part10 import DEFLATED, InvalidDicom, is_uid, read_header
 from fhir_server.kernel import json
 from fhir_server.store.imaging import Quarantined, StoredInstance
