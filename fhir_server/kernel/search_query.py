@@ -123,19 +123,7 @@ def parse_search(
             f"'{resource_type}' is not a resource type of FHIR R4.{_hint(resource_type, RESOURCE_TYPES)}"
         )
     draft = _Draft(resource_type, base_url)
-    kept: list[Pair] = []
-    ignored: list[str] = []
-    for name, text in pairs:
-        if name in _presentation:
-            continue
-        try:
-            _read(draft, name, text)
-        except _Unknown:
-            if not lenient:
-                raise
-            ignored.append(name)
-        else:
-            kept.append((name, text))
+    kept, ignored = _read_all(draft, pairs, lenient=lenient)
     return SearchQuery(
         resource_type=resource_type,
         criteria=tuple(draft.criteria),
@@ -150,6 +138,24 @@ def parse_search(
         pairs=tuple(pair for pair in kept if pair[0] != "_cursor"),
         ignored=tuple(ignored),
     )
+
+
+def _read_all(draft: _Draft, pairs: Sequence[Pair], *, lenient: bool) -> tuple[list[Pair], list[str]]:
+    """Read every pair into the draft; return those that were understood and the names of those left out."""
+    kept: list[Pair] = []
+    ignored: list[str] = []
+    for name, text in pairs:
+        if name in _presentation:
+            continue
+        try:
+            _read(draft, name, text)
+        except _Unknown:
+            if not lenient:
+                raise
+            ignored.append(name)
+        else:
+            kept.append((name, text))
+    return kept, ignored
 
 
 def _read(draft: _Draft, name: str, text: str) -> None:
