@@ -20,7 +20,7 @@ _columns = ("subject", "agent", "action", "outcome", "resource_type", "id", "ver
 _types = ("text", "text", "text", "int", "text", "text", "int", "text")
 _insert = (
     f"INSERT INTO fhir.audit ({', '.join(_columns)}) "
-    f"SELECT * FROM unnest({', '.join(f'%s::{type}[]' for type in _types)})"
+    f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in _types)})"
 ).encode()
 _most_rows = 500
 

@@ -167,8 +167,8 @@ def _reference_entry(value: ReferenceValue, parameter: SearchParameter) -> str:
     if value.id is None:
         return bounded(value.url or "")
     only = parameter.targets[0] if len(parameter.targets) == 1 else None
-    type = value.type or only
-    return f"{type}/{value.id}" if type else f"={value.id}"
+    target = value.type or only
+    return f"{target}/{value.id}" if target else f"={value.id}"
 
 
 def _uri(criterion: Criterion, table: FromClause) -> Condition:

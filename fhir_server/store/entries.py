@@ -124,7 +124,7 @@ _token_types: dict[str, Callable[[Any], Iterator[str]]] = {
 
 def tokens(values: list[TypedValue]) -> list[str]:
     """Return the entries of a token parameter."""
-    return _distinct(entry for value, type in values for entry in _token_types.get(type, _plain_token)(value))
+    return _distinct(entry for value, kind in values for entry in _token_types.get(kind, _plain_token)(value))
 
 
 _string_elements: dict[str, tuple[str, ...]] = {
@@ -139,8 +139,8 @@ _string_elements: dict[str, tuple[str, ...]] = {
 def strings(values: list[TypedValue]) -> list[str]:
     """Return the entries of a string parameter; each part of a name or address is one."""
     found: list[str] = []
-    for value, type in values:
-        parts = [value.get(name) for name in _string_elements.get(type, ())] if isinstance(value, dict) else value
+    for value, kind in values:
+        parts = [value.get(name) for name in _string_elements.get(kind, ())] if isinstance(value, dict) else value
         for text in _texts(parts):
             found += string_entries(text)
     return _distinct(found)
@@ -148,7 +148,7 @@ def strings(values: list[TypedValue]) -> list[str]:
 
 def references(values: list[TypedValue]) -> list[str]:
     """Return the entries of a reference parameter; canonical URLs are found with and without their version."""
-    return _distinct(entry for value, type in values for entry in _reference(value, type))
+    return _distinct(entry for value, kind in values for entry in _reference(value, kind))
 
 
 def _reference(value: Any, type: str) -> Iterator[str]:

@@ -5,11 +5,12 @@ adds nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
-from sqlalchemy import Select, Text, any_, func, literal, not_, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, any_, not_, select, true
 
 from fhir_server.definitions import RESOURCE_TYPES, SearchParameter
 from fhir_server.kernel.errors import InvalidSearch
@@ -32,8 +33,7 @@ async def included(
     known = {stored.reference for stored in matches}
     found: list[Stored] = []
     fresh: Sequence[Stored] = matches
-    for round in range(_most_rounds):
-        again = round > 0
+    for again in (False, *(True,) * _most_rounds):
         forward = [include for include in query.include if include.iterate or not again]
         backward = [include for include in query.revinclude if include.iterate or not again]
         if not fresh or not (forward or backward):
@@ -73,14 +73,12 @@ async def _forward(
             continue
         for parameter in _parameters(include):
             for reference in await _references(connection, include.source, ids[include.source], parameter):
-                type, _, id = reference.partition("/")
-                if type in RESOURCE_TYPES and include.target in (None, type):
-                    wanted[type].add(id)
+                target, _, target_id = reference.partition("/")
+                if target in RESOURCE_TYPES and include.target in (None, target):
+                    wanted[target].add(target_id)
     found: list[Stored] = []
-    for type, some in wanted.items():
-        found += await _rows(
-            connection, subject, type, lambda table, some=some: table.c.id == any_(text_array([*some]))
-        )
+    for target, some in wanted.items():
+        found += await _rows(connection, subject, target, partial(_is_one_of, ids=sorted(some)))
     return found
 
 
@@ -105,22 +103,25 @@ async def _backward(
 ) -> list[Stored]:
     found: list[Stored] = []
     for include in includes:
-        targets = [f"{type}/{id}" for type in ids if include.target in (None, type) for id in ids[type]]
+        targets = [f"{name}/{one}" for name in ids if include.target in (None, name) for one in sorted(ids[name])]
         for parameter in _parameters(include):
             if targets:
-                column = column_name(parameter)
-                found += await _rows(
-                    connection,
-                    subject,
-                    include.source,
-                    lambda table, column=column, targets=targets: table.c[column].op("&&", is_comparison=True)(
-                        text_array(targets)
-                    ),
-                )
+                wanted = partial(_refers_to, column=column_name(parameter), targets=targets)
+                found += await _rows(connection, subject, include.source, wanted)
     return found
 
 
-async def _rows(connection: AsyncConnection[Any], subject: Subject, type: str, wanted: Any) -> list[Stored]:
+def _is_one_of(table: FromClause, ids: Sequence[str]) -> ColumnElement[bool]:
+    return table.c.id == any_(text_array(ids))
+
+
+def _refers_to(table: FromClause, column: str, targets: Sequence[str]) -> ColumnElement[bool]:
+    return table.c[column].op("&&", is_comparison=True)(text_array(targets))
+
+
+async def _rows(
+    connection: AsyncConnection[Any], subject: Subject, type: str, wanted: Callable[[FromClause], ColumnElement[bool]]
+) -> list[Stored]:
     grants = subject.grants(type, "r")
     if not grants:
         return []
@@ -132,7 +133,5 @@ async def _rows(connection: AsyncConnection[Any], subject: Subject, type: str, w
         .limit(MOST_INCLUDED + 1)
     )
     cursor = await compiled(statement).execute(connection, prepare=False)
-    return [
-        Stored(type, id, version, last_updated, body, method)
-        for id, version, last_updated, method, body in await cursor.fetchall()
-    ]
+    rows = await cursor.fetchall()
+    return [Stored(type, key, version, at, body, method) for key, version, at, method, body in rows]

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/search.html#sort. Resources without the value come last,
 ties, so that the order is total and a page begins right after the last one ended, whatever was written meanwhile.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -87,7 +88,7 @@ def _first_entry(column: ColumnElement[Any], type: str, *, descending: bool) -> 
     return statement.scalar_subquery()
 
 
-def after(keys: list[Key], position: list[Any]) -> ColumnElement[bool]:
+def after(keys: Sequence[Key], position: list[Any]) -> ColumnElement[bool]:
     """Return the condition that a row comes after the position, key by key."""
     alternatives = []
     for place, (key, value) in enumerate(zip(keys, position, strict=True)):

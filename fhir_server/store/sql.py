@@ -5,13 +5,13 @@ https://docs.sqlalchemy.org/en/20/faq/sqlexpressions.html#how-do-i-render-sql-ex
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from psycopg import AsyncConnection, AsyncCursor
 from sqlalchemy import ColumnElement, FromClause, Text, bindparam, column, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.expression import ClauseElement
 
 from fhir_server.store.tables.resources import resource_table
 
@@ -35,7 +35,7 @@ class Statement:
         )
 
 
-def compiled(statement: Executable | ColumnElement[Any]) -> Statement:
+def compiled(statement: ClauseElement) -> Statement:
     """Return the composed statement (or expression) as text and values."""
     made = statement.compile(dialect=_dialect)
     return Statement(str(made), made.params)
@@ -53,7 +53,7 @@ def text_array(values: Sequence[str]) -> ColumnElement[Any]:
 
 def unnested(array: ColumnElement[Any]) -> FromClause:
     """Return the elements of an array column as rows with one column ``value``."""
-    return func.unnest(array).table_valued(column("value", array.type.item_type)).render_derived()
+    return func.unnest(array).table_valued(column("value", cast("ARRAY[Any]", array.type).item_type)).render_derived()
 
 
 def instant(value: Any) -> ColumnElement[Any]:

@@ -63,26 +63,26 @@ class Writer:
 
         Raises InvalidResource, Forbidden, Conflict (the id is taken), PreconditionFailed (the condition matches many).
         """
-        type = _type_of(resource)
-        grants = self._subject.require(type, "c")
+        resource_type = _type_of(resource)
+        grants = self._subject.require(resource_type, "c")
         if if_none_exist is not None:
             existing = await self._match(if_none_exist)
             if existing is not None:
                 return WriteResult(existing, "existing")
-        old = await self._lock(type, id, grants) if id is not None else None
+        old = await self._lock(resource_type, id, grants) if id is not None else None
         if old is not None and not old.stored.deleted:
-            raise Conflict(f"{type}/{id} exists already. Update it, or leave the id to the server.")
+            raise Conflict(f"{resource_type}/{id} exists already. Update it, or leave the id to the server.")
         return await self._store({**resource, "id": id or new_id()}, old, "create", grants, None)
 
     async def update(self, resource: Json, *, if_match: int | None = None) -> WriteResult:
         """Store ``resource`` under its id, creating it if need be; identical content makes no new version."""
-        type, id = _type_of(resource), resource.get("id")
-        if not isinstance(id, str):
-            raise InvalidRequest("The resource has no id to update.", expression=f"{type}.id")
-        grants = self._subject.require(type, "u")
-        old = await self._lock(type, id, grants)
+        resource_type, resource_id = _type_of(resource), resource.get("id")
+        if not isinstance(resource_id, str):
+            raise InvalidRequest("The resource has no id to update.", expression=f"{resource_type}.id")
+        grants = self._subject.require(resource_type, "u")
+        old = await self._lock(resource_type, resource_id, grants)
         if old is not None and not old.visible:
-            raise NotFound(f"{type}/{id} does not exist.")
+            raise NotFound(f"{resource_type}/{resource_id} does not exist.")
         created = old is None or old.stored.deleted
         return await self._store(resource, old, "create" if created else "update", grants, if_match)
 
@@ -102,12 +102,12 @@ class Writer:
     async def flush(self) -> None:
         """Write the rows put so far. Raises Collision when another transaction was quicker with one of them."""
         while self._rows:
-            type = next(iter(self._rows))
-            rows = self._rows.pop(type)
-            statement = statements.write_rows(type, superseding=any(row["version"] > 1 for row in rows))
+            resource_type = next(iter(self._rows))
+            rows = self._rows.pop(resource_type)
+            statement = statements.write_rows(resource_type, superseding=any(row["version"] > 1 for row in rows))
             values = {
                 "rows": json.encode_text(rows),
-                "type": type,
+                "type": resource_type,
                 "subject": self._subject.reference,
                 "agent": self._subject.name,
                 "request_id": self._transaction.request_id,
@@ -145,18 +145,18 @@ class Writer:
     async def _store(
         self, resource: Json, old: _Old | None, method: Method, grants: Grants, if_match: int | None
     ) -> WriteResult:
-        type, id = resource["resourceType"], resource["id"]
+        resource_type, resource_id = resource["resourceType"], resource["id"]
         _validate(resource)
         columns = index_columns(resource)
-        if not await self._transaction.reader.lets_through(type, columns, grants):
-            raise Forbidden(f"The token's scopes do not allow this {type} to be stored.")
+        if not await self._transaction.reader.lets_through(resource_type, columns, grants):
+            raise Forbidden(f"The token's scopes do not allow this {resource_type} to be stored.")
         before = old.stored.resource() if old is not None and not old.stored.deleted else None
-        await self._guard(Change(before, resource, self._subject, method, type, id))
+        await self._guard(Change(before, resource, self._subject, method, resource_type, resource_id))
         _check_version(old, if_match)
         if before is not None and old is not None and _body(resource, old.stored) == old.stored.body:
             return WriteResult(old.stored, "unchanged")
         version = old.stored.version + 1 if old is not None else 1
-        stored = Stored(type, id, version, _moment_after(old), "", method)
+        stored = Stored(resource_type, resource_id, version, _moment_after(old), "", method)
         stored = replace(stored, body=_body(resource, stored))
         self._put(stored, columns)
         await self._react(stored)
@@ -187,10 +187,10 @@ class Writer:
 
 
 def _type_of(resource: Json) -> str:
-    type = resource.get("resourceType")
-    if type not in RESOURCE_TYPES:
+    resource_type = resource.get("resourceType")
+    if resource_type not in RESOURCE_TYPES:
         raise InvalidRequest("resourceType is not a resource type of FHIR R4.", expression="resourceType")
-    return str(type)
+    return str(resource_type)
 
 
 def _validate(resource: Json) -> None:

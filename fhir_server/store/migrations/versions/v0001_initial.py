@@ -26,7 +26,7 @@ def upgrade() -> None:
     for module in pkgutil.iter_modules(tables.__path__):
         importlib.import_module(f"{tables.__name__}.{module.name}")
     resources.resource_tables()
-    dialect = postgresql.dialect()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy publishes no types for dialects
     script = ["CREATE SCHEMA fhir;"]
     for table in tables.metadata.sorted_tables:
         script.append(f"{CreateTable(table).compile(dialect=dialect)};")
