@@ -17,6 +17,7 @@ from adapters.hl7v2.sites import Site
 from adapters.hl7v2.tokenizer import MalformedMessage, Message
 from fhir_server.kernel.errors import Conflict, FhirError, InvalidResource, PreconditionFailed, Unavailable
 from fhir_server.store.database import Transaction
+from fhir_server.store.failures import Collision
 from fhir_server.store.messages import Outcome, transient
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,6 @@ def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] 
 
 
 def _try_again(error: Exception, *, final: bool) -> bool:
-    if isinstance(error, Unavailable) or transient(error):
+    if isinstance(error, Unavailable | Collision) or transient(error):
         return True
     return not final and isinstance(error, Conflict | PreconditionFailed)
