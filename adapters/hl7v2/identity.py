@@ -23,7 +23,7 @@ def patient_token(message: Message, site: SiteMapping) -> str | None:
     for repetition in message.split(pid.field(3), message.delimiters.repetition):
         frame = message.split(repetition, message.delimiters.component)
         kind = context.plain(frame[4]) if len(frame) > 4 else ""  # noqa: PLR2004 - CX-5
-        value, system = context.plain(frame[0]), cx_system(frame, context)
+        value, system = context.plain(frame[0]), cx_system(frame, context, assumed="MR")
         if value and system and kind in PATIENT_TYPES:
             place = preferred.index(system) if system in preferred else len(preferred)
             found.append((place, PATIENT_TYPES.index(kind), f"{system}|{value}"))

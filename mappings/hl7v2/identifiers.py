@@ -113,6 +113,7 @@ def _own(kind: str, context: Context) -> str:
 
 FRAMES: dict[str, Callable[[Any, Context], Any]] = {
     "cx_system": cx_system,
+    "cx_system.MR": partial(cx_system, assumed="MR"),
     "cx_system.VN": partial(cx_system, assumed="VN", required=True),
     "cx_system.AN": partial(cx_system, assumed="AN", required=True),
     "ei_system.PLAC": partial(ei_system, assumed="PLAC"),
