@@ -95,7 +95,10 @@ def _key(resource: dict[str, Any]) -> Key:
 
 
 def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[str, Any] | None:
-    """Return what to write, None for nothing. A late message only fills what is empty."""
+    """Return what to write, None for nothing.
+
+    A late message only fills what is empty, and still closes what is open: an A03 overtaken by an A08 is a discharge.
+    """
     if before is None:
         return merged(None, mapped)
     if mapped.mode == "ensure" or (late and mapped.mode == "replace"):
@@ -104,8 +107,20 @@ def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[
     if not late:
         body = merged(stored, mapped)
         return None if body is stored else body
-    filled = merged(mapped.resource, MappedResource(stored, "merge"))
-    return filled | {name: stored[name] for name in ("id", "meta") if name in stored}
+    closed = merged(mapped.resource, MappedResource(stored, "merge")).get("status")
+    return _filled(stored, mapped.resource) | ({"status": closed} if closed else {})
+
+
+def _filled(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:
+    """Return ``stored`` with what only ``incoming`` has; a coded value or a reference is filled as a whole."""
+    result = dict(stored)
+    for name, value in incoming.items():
+        before = stored.get(name)
+        if before is None:
+            result[name] = value
+        elif isinstance(before, dict) and isinstance(value, dict) and not {"coding", "reference"} & before.keys():
+            result[name] = _filled(before, value)
+    return result
 
 
 async def _identified(tx: Transaction, resources: Iterable[MappedResource]) -> dict[Key, Stored]:

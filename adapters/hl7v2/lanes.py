@@ -20,18 +20,24 @@ log = logging.getLogger(__name__)
 _ASKED_FOR = {"AA": ("AL", "SU"), "AE": ("AL", "ER"), "AR": ("AL", "ER")}
 
 
-async def process_lane(database: Database, sites: Sites, lane: str) -> int:
-    """Process what waits in a lane, oldest first, each message in its own transaction; return how many there were.
+class Lanes:
+    """Empties lanes; ``process`` is the work of the job ``hl7v2.process``."""
 
-    The job engine runs one such job per lane at a time. A failed message stays visible and lets later ones pass.
-    """
-    done = 0
-    while await database.run(SUBJECT, lambda tx: _next(tx, sites, lane)):
-        done += 1
-    return done
+    def __init__(self, database: Database, sites: Sites) -> None:
+        self._database = database
+        self._sites = sites
+
+    async def process(self, lane: str) -> None:
+        """Process what waits in a lane, oldest first, each message in its own transaction.
+
+        The job engine runs one such job per lane at a time. A failed message stays visible and lets later ones pass.
+        """
+        while await self._database.run(SUBJECT, lambda tx: _next(tx, self._sites, lane)):
+            pass
 
 
 async def _next(tx: Transaction, sites: Sites, lane: str) -> bool:
+    """Process the oldest message of a lane; False when there is none."""
     message = await messages.next_in_lane(tx.connection, lane)
     if message is None:
         return False
