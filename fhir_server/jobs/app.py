@@ -17,8 +17,8 @@ from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.job_context import JobContext
 from psycopg import AsyncConnection
 
-from fhir_server.jobs.retry import Backoff
-from fhir_server.kernel.errors import FhirError, NotFound
+from fhir_server.jobs.retry import Backoff, JobFailed
+from fhir_server.kernel.errors import FhirError, Forbidden, NotFound, Unprocessable
 
 Work = Callable[..., Awaitable[None]]
 _heartbeat_s = 5
@@ -69,9 +69,10 @@ class Jobs:
         async def run(context: JobContext, /, **arguments: Any) -> None:
             try:
                 await work(**arguments)
-            except Exception as error:
-                await self._note(context.job.id, error)
-                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is noted and raised again
+                failure = JobFailed(_described(error), final=isinstance(error, Forbidden | Unprocessable))
+                await self._note(context.job.id, failure)
+                raise failure from None  # the engine logs what is raised, and a cause's text may name a patient
 
         self._app.task(name=name, retry=retry or Backoff(), pass_context=True)(run)
 
@@ -116,6 +117,7 @@ class Jobs:
                     install_signal_handlers=False,
                     update_heartbeat_interval=_heartbeat_s,
                     stalled_worker_timeout=_lost_after_s,
+                    fetch_job_polling_interval=1,  # seconds a retry may be late; new jobs are announced by NOTIFY
                     shutdown_graceful_timeout=30,
                 )
             finally:
@@ -175,8 +177,8 @@ class Jobs:
                 await self._app.job_manager.retry_job(job, retry_at=datetime.now(UTC) + timedelta(seconds=1))
             await asyncio.sleep(_rescue_every_s)
 
-    async def _note(self, job_id: int | None, error: Exception) -> None:
-        await self._connector.execute_query_async(_note, job_id=job_id, error=_described(error))
+    async def _note(self, job_id: int | None, failure: JobFailed) -> None:
+        await self._connector.execute_query_async(_note, job_id=job_id, error=str(failure))
 
 
 def _described(error: Exception) -> str:

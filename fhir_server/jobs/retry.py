@@ -8,7 +8,13 @@ import random
 from procrastinate import BaseRetryStrategy, RetryDecision
 from procrastinate.jobs import Job
 
-from fhir_server.kernel.errors import Forbidden, Unprocessable
+
+class JobFailed(Exception):
+    """What a job's error was, as kind and place; ``final`` when trying again would bring the same answer."""
+
+    def __init__(self, described: str, *, final: bool) -> None:
+        self.final = final
+        super().__init__(described)
 
 
 class Backoff(BaseRetryStrategy):
@@ -29,7 +35,7 @@ class Backoff(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Return when to try again; None gives up."""
-        if isinstance(exception, Forbidden | Unprocessable) or job.attempts + 1 >= self.attempts:
+        if (isinstance(exception, JobFailed) and exception.final) or job.attempts + 1 >= self.attempts:
             return None
         milliseconds = int(1000 * self.delay_s(job.attempts))
         return RetryDecision(retry_in={"milliseconds": milliseconds})
