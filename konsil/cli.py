@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from konsil import cli_demo, cli_jobs, cli_messages, cli_report
+
 app = typer.Typer(
     help="The integration server behind a medical second-opinion programme.",
     no_args_is_help=True,
@@ -22,6 +24,10 @@ app = typer.Typer(
 )
 user_commands = typer.Typer(help="Who may do what: tokens.", no_args_is_help=True)
 app.add_typer(user_commands, name="user")
+app.add_typer(cli_messages.app, name="messages")
+app.add_typer(cli_jobs.app, name="jobs")
+app.add_typer(cli_report.app, name="report")
+app.command("demo")(cli_demo.demo)
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Where data lives. KONSIL_DATA_DIR; ./var, as root /var/lib/konsil.")
@@ -50,6 +56,19 @@ def serve(
     settings = _settings(host=host, port=port, mllp_port=mllp_port, data_dir=data_dir)
     _refuse_problems(settings)
     server.serve(settings)
+
+
+@app.command()
+def worker(data_dir: DataDir = None) -> None:
+    """Run jobs and deliveries, and nothing else, until SIGTERM; for machines beside the one that serves.
+
+    Example: KONSIL_DATABASE_URL=postgresql://konsil@database/konsil konsil worker
+    """
+    from konsil import server  # noqa: PLC0415 - see the module's docstring
+
+    settings = _settings(data_dir=data_dir)
+    _refuse_problems(settings)
+    server.work(settings)
 
 
 @app.command()

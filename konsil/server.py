@@ -58,6 +58,25 @@ def serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
+def work(settings: Settings) -> None:
+    """Run jobs and deliveries until SIGTERM or SIGINT."""
+    import uvloop  # noqa: PLC0415 - as above
+
+    with database_server(settings) as conninfo:
+        uvloop.run(_work(settings.model_copy(update={"worker": True}), conninfo))
+    _log.info("stopped")
+
+
+async def _work(settings: Settings, conninfo: str) -> None:
+    from konsil.app import built  # noqa: PLC0415 - as below
+
+    async with built(settings, conninfo):
+        stop = asyncio.Event()
+        _on_signals(stop.set)
+        _log.info("jobs run here")
+        await stop.wait()
+
+
 async def _serve(settings: Settings, conninfo: str, listener: socket.socket) -> None:
     from konsil.app import built  # noqa: PLC0415 - loaded while PostgreSQL is up already
 
@@ -74,8 +93,12 @@ async def _serve(settings: Settings, conninfo: str, listener: socket.socket) -> 
         )
         server = _Server(config)
         _on_signals(lambda: setattr(server, "should_exit", True))
+        await konsil.mllp.start()
         _log.info("FHIR at %s", settings.fhir_url)
-        await server.serve(sockets=[listener])
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            await konsil.mllp.stop()
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

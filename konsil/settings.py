@@ -43,11 +43,20 @@ class Settings(BaseSettings):
     )
     body_limit_mib: int = Field(64, ge=1, le=1024, description="The largest request body, in MiB.")
     sites_dir: Path = Field(Path("sites"), description="One folder for each hospital: <site>/site.yaml.")
+    programmes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("harbor",), description="Programmes to load at the start: a JSON list, or a,b,c."
+    )
+    blobs_url: str | None = Field(
+        None, description="Where images are kept: a URL such as s3://bucket/prefix. Default: blobs in the data directory."
+    )
     worker: bool = Field(default=True, description="Run jobs inside `konsil serve`; off when `konsil worker` does.")
     worker_concurrency: int = Field(4, ge=1, le=64, description="Jobs run at one time by one worker.")
     token_lifetime_days: int = Field(30, ge=1, le=3650, description="How long a bearer token lasts by default.")
     allow_plain_http: bool = Field(
         default=False, description="Serve HTTP without TLS beyond loopback; only for a network of its own."
+    )
+    allow_plain_mllp: bool = Field(
+        default=False, description="Listen for MLLP without TLS beyond loopback; only for a network of its own."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log tells.")
 
@@ -56,7 +65,7 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("trusted_hosts", mode="before")
+    @field_validator("trusted_hosts", "programmes", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -80,6 +89,11 @@ class Settings(BaseSettings):
     def fhir_url(self) -> str:
         """The FHIR base."""
         return f"{self.root_url}/fhir"
+
+    @property
+    def dicomweb_url(self) -> str:
+        """The DICOMweb base."""
+        return f"{self.root_url}/dicomweb"
 
 
 def problems(settings: Settings, environment: Mapping[str, str]) -> list[str]:

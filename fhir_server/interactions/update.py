@@ -61,8 +61,8 @@ def condition(resource_type: str, pairs: Sequence[tuple[str, str]]) -> SearchQue
 
 
 def condition_key(query: SearchQuery) -> str:
-    """Return the lock key under which writers of one condition wait for each other."""
-    return f"condition:{query.resource_type}?" + "&".join(sorted(f"{name}={value}" for name, value in query.pairs))
+    """Return the lock key under which writers of one condition wait for each other, the same as the writer takes."""
+    return f"{query.resource_type}?" + "&".join(sorted(f"{name}={value}" for name, value in query.pairs))
 
 
 async def match(tx: Transaction, query: SearchQuery) -> Stored | None:

@@ -44,17 +44,15 @@ def build_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(FhirError, _render_fhir)
-    app.mount(
-        "/fhir",
-        build_router(
-            database,
-            partial(authenticate, database),
-            base_url,
-            more=fhir_routes,
-            body_limit_bytes=body_limit_bytes,
-            metrics=metrics,
-        ),
+    fhir = build_router(
+        database,
+        partial(authenticate, database),
+        base_url,
+        more=fhir_routes,
+        body_limit_bytes=body_limit_bytes,
+        metrics=metrics,
     )
+    app.router.routes.extend(fhir.routes)
     app.router.routes.extend(build_health_routes(checks or {}, metrics))
     return app
 

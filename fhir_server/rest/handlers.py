@@ -162,7 +162,7 @@ async def handle_bundle(call: Call) -> Response:
 
 async def handle_unknown(call: Call) -> Response:
     """Everything no route stands for: 405 below a known type, else 404."""
-    first = call.request.path_params["path"].strip("/").partition("/")[0]
+    first = (call.path("path") or "").strip("/").partition("/")[0]
     if first in RESOURCE_TYPES or first in ("", "metadata"):
         raise MethodNotAllowed(f"{call.request.method} is not offered at this address.")
     raise _unknown_type(first)

@@ -40,21 +40,23 @@ def build_router(
     authenticate: Authenticate,
     base_url: str,
     *,
+    prefix: str = "/fhir",
     more: Sequence[BaseRoute] = (),
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES,
     metrics: Metrics | None = None,
 ) -> Router:
-    """Return the FHIR API, to be mounted where ``base_url`` leads. ``more`` are routes that go before the table."""
+    """Return the FHIR API below ``prefix``, which is where ``base_url`` leads.
+
+    ``more`` are routes that go before the table: operations, with their full paths.
+    """
     edge = Edge(database, authenticate, base_url.rstrip("/"), body_limit_bytes, metrics or Metrics())
-    routes: list[BaseRoute] = [*more, _open(edge, "/metadata", "capabilities", _metadata_handler(edge.base_url))]
+    metadata = Endpoint(edge, "capabilities", _metadata_handler(edge.base_url), open=True)
+    unknown = Endpoint(edge, "unknown", handlers.handle_unknown)
+    routes: list[BaseRoute] = [*more, Route(f"{prefix}/metadata", metadata, methods=["GET"])]
     for method, path, interaction, handler in _table:
-        routes.append(Route(path, Endpoint(edge, interaction, handler), methods=[method]))
-    routes.append(Route("/{path:path}", Endpoint(edge, "unknown", handlers.handle_unknown), methods=_all_methods))
+        routes.append(Route(prefix + path, Endpoint(edge, interaction, handler), methods=[method]))
+    routes += [Route(prefix + path, unknown, methods=_all_methods) for path in ("", "/{path:path}")]
     return Router(routes, redirect_slashes=False)
-
-
-def _open(edge: Edge, path: str, interaction: str, handler: Handler) -> Route:
-    return Route(path, Endpoint(edge, interaction, handler, open=True), methods=["GET"])
 
 
 def _metadata_handler(base_url: str) -> Handler:
