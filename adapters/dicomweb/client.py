@@ -16,7 +16,7 @@ import httpx
 
 from adapters.dicomweb.multipart import Event, MalformedMultipart, read_multipart
 from fhir_server.kernel import json
-from fhir_server.kernel.errors import InvalidRequest
+from fhir_server.kernel.errors import FhirError, InvalidRequest, NotFound, Unavailable, Unprocessable
 
 _page = 500
 _max_pages = 200
@@ -28,24 +28,20 @@ _retry_statuses = frozenset({408, 425, 429, 500, 502, 503, 504})
 Dataset = dict[str, Any]
 
 
-class PacsError(Exception):
-    """The archive did not give what was asked for. ``retryable``: asking again later can help."""
-
-    retryable = False
+class PacsError(FhirError):
+    """The archive did not give what was asked for; the kind says whether asking again later can help."""
 
 
-class PacsUnavailable(PacsError):
-    """The archive is down, overloaded, or broke off in the middle."""
-
-    retryable = True
+class PacsUnavailable(PacsError, Unavailable):
+    """503: the archive is down, overloaded, or broke off in the middle. Asking again is right."""
 
 
-class PacsRefused(PacsError):
-    """The archive answered that we may not, or that the request is wrong: someone must look at the configuration."""
+class PacsMissing(PacsError, NotFound):
+    """404: the archive does not have it, at present."""
 
 
-class PacsMissing(PacsError):
-    """The archive no longer has it."""
+class PacsRefused(PacsError, Unprocessable):
+    """422: the archive says we may not, or our request is wrong: someone must look, asking again is no use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ https://dicom.nema.org/medical/dicom/current/output/chtml/part18/chapter_10.html
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,10 @@ from adapters.dicomweb.client import DicomWebClient, Pacs, PacsError, PacsMissin
 from adapters.dicomweb.identity import mismatch, patient_id
 from adapters.dicomweb.ingest import IdentityMismatch, Intake, stage_parts
 from adapters.dicomweb.part10 import is_uid
+from fhir_server.jobs.app import Jobs
+from fhir_server.jobs.retry import Backoff
 from fhir_server.kernel import json
+from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import imaging
 from fhir_server.store.database import Database, Transaction
@@ -31,15 +34,12 @@ _study_uid, _series_uid, _sop_uid, _instances_in_study = "0020000D", "0020000E",
 _in_flight = 8
 _rounds = 3
 
+DISCOVER, PULL = "dicomweb.discover", "dicomweb.pull"
 SUBJECT = Subject.system("dicomweb", "system/Patient.r system/ImagingStudy.crus system/Endpoint.crus")
 
-Enqueue = Callable[[Any, str, dict[str, Any], str | None], Awaitable[None]]
 
-
-class StudyIncomplete(PacsError):
-    """The archive announced instances it did not give; they may come later."""
-
-    retryable = True
+class StudyIncomplete(PacsError, Unavailable):
+    """503: the archive announced instances it did not give; they may come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,21 @@ class Imaging:
     blobs: Blobs
     archives: Mapping[str, Pacs]
     base_url: str
-    enqueue: Enqueue
+    jobs: Jobs
     connect: Callable[[Pacs], DicomWebClient] = DicomWebClient
+
+    def register(self, retry: Backoff | None = None) -> None:
+        """Let workers run ``dicomweb.discover`` {site, patient} and ``dicomweb.pull`` {site, study_uid}."""
+        policy = retry or Backoff(attempts=20, first_s=2)
+
+        async def discover(site: str, patient: str) -> None:
+            await self.discover(site, patient)
+
+        async def pull(site: str, study_uid: str) -> None:
+            await self.pull(site, study_uid)
+
+        self.jobs.register(DISCOVER, discover, policy)
+        self.jobs.register(PULL, pull, policy)
 
     async def discover(self, site: str, patient: str) -> list[str]:
         """Ask the site's archive for the studies of ``patient`` (``Patient/id``); return those to be pulled now."""
@@ -69,19 +82,19 @@ class Imaging:
             for row in rows:
                 uid = dicomjson.text(row, _study_uid)
                 if is_uid(uid) and uid not in wanted and await self._worth_pulling(tx, site, uid, patient, row):
-                    await self.enqueue(
-                        tx.connection, "dicomweb.pull", {"site": site, "study_uid": uid}, f"dicomweb:{site}:{uid}"
-                    )
+                    lock = f"dicomweb:{site}:{uid}"
+                    arguments = {"site": site, "study_uid": uid}
+                    await self.jobs.enqueue(tx.connection, PULL, arguments, lock, queueing_lock=lock)
                     wanted.append(uid)
         return wanted
 
     async def pull(self, site: str, study_uid: str) -> str:
-        """Bring one study in; return the state it is in then. Raises PacsError, whose ``retryable`` says what next."""
+        """Bring one study in; return the state it is in then. Raises PacsError."""
         pacs = self._pacs(site)
         async with self.database.transaction(SUBJECT) as tx:
             state = await imaging.pull(tx.connection, site, study_uid)
             if state is None:
-                raise PacsMissing("Nobody asked for this study.")
+                raise PacsRefused("Nobody asked for this study.")
             if state.state == "quarantined":
                 return state.state
             patient = await _patient(tx, state.patient)

@@ -1,6 +1,7 @@
 """Paints the chest of ``anatomy`` slice by slice: one function for each organ, from the skin inwards."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Body:
     grain: Image
 
     @classmethod
+    @lru_cache(maxsize=4)
     def grow(cls, size: int, seed: int) -> "Body":
         """Return the body that belongs to ``seed``."""
         random = np.random.default_rng(seed)

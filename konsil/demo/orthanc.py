@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,16 @@ def installed() -> str | None:
 
 @dataclass(slots=True)
 class Orthanc:
-    """One Orthanc in ``folder``. ``user``/``password`` switch HTTP Basic authentication on."""
+    """One Orthanc in ``folder``. ``user``/``password`` switch HTTP Basic authentication on.
+
+    ``servers`` are the DICOMweb servers it may itself be a client of, in its own notation.
+    """
 
     folder: Path
     name: str = "LAKESIDE PACS"
     user: str | None = None
     password: str | None = None
+    servers: Mapping[str, Any] = field(default_factory=dict)
     http_port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -126,6 +130,7 @@ class Orthanc:
             "StorageDirectory": str(self.folder / "storage"),
             "IndexDirectory": str(self.folder / "index"),
             "StorageCompression": False,
+            "SyncStorageArea": False,  # nothing of a demonstration needs to survive a power cut
             "Plugins": [str(_plugin())],
             "HttpServerEnabled": True,
             "HttpPort": self.http_port,
@@ -141,7 +146,7 @@ class Orthanc:
             "DicomModalities": {},
             "LimitFindResults": 0,
             "StableAge": 1,
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False, "Ssl": False},
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False, "Servers": dict(self.servers)},
         }
 
 

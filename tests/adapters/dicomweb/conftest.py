@@ -1,5 +1,6 @@
 """A real Orthanc, a phantom study, and Konsil's imaging side wired to a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
 from functools import partial
@@ -15,6 +16,8 @@ from adapters.dicomweb.client import Pacs
 from adapters.dicomweb.pull import Imaging
 from adapters.dicomweb.routes import build_router
 from fhir_server.auth.tokens import authenticate
+from fhir_server.jobs.app import Jobs
+from fhir_server.jobs.retry import Backoff
 from fhir_server.kernel.subject import Subject
 from konsil.demo.orthanc import Orthanc, installed
 from konsil.demo.phantom import Study, instances
@@ -83,16 +86,21 @@ def pacs_of() -> Callable[[Orthanc], Pacs]:
 
 
 @pytest.fixture
-def jobs() -> list[tuple[str, dict]]:
-    return []
+async def jobs(database, database_url) -> Jobs:
+    """The job engine on an empty queue: tests of a module share their database."""
+    async with database.transaction(Subject.system("test", "")) as tx:
+        await tx.connection.execute("TRUNCATE procrastinate_jobs CASCADE")
+    return Jobs(database_url)
 
 
 @pytest.fixture
 def imaging_with(database, blobs, jobs) -> Callable[[Pacs], Imaging]:
-    async def enqueue(connection, name, args, lock) -> None:
-        jobs.append((name, args))
+    def wired(pacs: Pacs) -> Imaging:
+        imaging = Imaging(database, blobs, {pacs.site: pacs}, BASE_URL, jobs)
+        imaging.register(Backoff(attempts=6, first_s=0.5))
+        return imaging
 
-    return lambda pacs: Imaging(database, blobs, {pacs.site: pacs}, BASE_URL, enqueue)
+    return wired
 
 
 @pytest.fixture
@@ -101,7 +109,7 @@ def imaging(orthanc, pacs_of, imaging_with) -> Imaging:
 
 
 @pytest.fixture
-async def patient(database) -> AsyncIterator[str]:
+async def patient(database) -> str:
     async with database.transaction(Subject.system("test", "system/*.cruds")) as tx:
         result = await tx.writer.update(
             {
@@ -131,3 +139,52 @@ def viewer(database, blobs, issue_token):
         )
 
     return open_viewer
+
+
+class Proxy:
+    """Passes bytes on to a port, counted; ``budget`` cuts every connection once so many came back, ``pace_s`` slows."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.budget: int | None = None
+        self.pace_s = 0.0
+        self.requests: list[str] = []
+        self.url = ""
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/dicom-web"
+        return server
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        await asyncio.gather(self._up(reader, there_writer), self._down(there_reader, writer), return_exceptions=True)
+        for one in (writer, there_writer):
+            one.close()
+
+    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            self.requests += [line.split()[1].decode() for line in data.split(b"\r\n") if line.startswith(b"GET ")]
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(16384):
+            if self.budget is not None:
+                self.budget -= len(data)
+                if self.budget < 0:
+                    writer.transport.abort()
+                    return
+            await asyncio.sleep(self.pace_s)
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def proxy(orthanc) -> AsyncIterator[Proxy]:
+    proxy = Proxy(orthanc.http_port)
+    server = await proxy.start()
+    yield proxy
+    server.close()
