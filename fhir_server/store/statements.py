@@ -58,7 +58,7 @@ _supersede = """
     INSERT INTO fhir.history (resource_type, id, version, last_updated, method, body, compartments)
     SELECT %(type)s::text, old.id, old.version, old.last_updated, old.method, old.body, old.compartments
     FROM fhir.{table} AS old JOIN given ON given.id = old.id AND given.version = old.version + 1)"""
-_overwrite = "(id) DO UPDATE SET {columns} WHERE {table}.version = excluded.version - 1"
+_overwrite = '(id) DO UPDATE SET {columns} WHERE "{table}".version = excluded.version - 1'  # binary, group: keywords
 _write = """
 WITH given AS MATERIALIZED (SELECT * FROM jsonb_populate_recordset(NULL::fhir.{table}, %(rows)s::jsonb)){supersede}
 , written AS (
