@@ -85,8 +85,8 @@ def manifest(sources: CaseSources, zone: ZoneInfo) -> tuple[ManifestRow, ...]:
     return tuple(sorted(rows, key=lambda row: (order.index(row.state), not row.is_mandatory, row.title)))
 
 
-def source_of(sources: CaseSources, reference: str) -> str:
-    """Return by which message or peer a resource came: ``ORU^R01 from LAKESIDE``; empty when nothing says."""
+def arrival(sources: CaseSources, reference: str) -> tuple[str, str]:
+    """Return when a resource came, and by which message: ``ORU^R01 from LAKESIDE``; empty where nothing says."""
     told = [item for item in sources.provenances if reference in (target(found) for found in item.get("target", ()))]
     for item in sorted(told, key=lambda found: str(found.get("recorded", ""))):
         activity = item.get("activity", {})
@@ -94,8 +94,8 @@ def source_of(sources: CaseSources, reference: str) -> str:
             continue  # our own bookkeeping about the record, not its arrival
         parts = (_message(activity), _sender(item))
         if any(parts):
-            return " from ".join(part for part in parts if part)
-    return str(sources.known.get(reference, {}).get("meta", {}).get("source", "")).partition("#")[0]
+            return str(item.get("recorded", "")), " from ".join(part for part in parts if part)
+    return "", str(sources.known.get(reference, {}).get("meta", {}).get("source", "")).partition("#")[0]
 
 
 def studies(sources: CaseSources, zone: ZoneInfo) -> tuple[Study, ...]:
@@ -118,17 +118,18 @@ def _row(task: Resource, sources: CaseSources, zone: ZoneInfo) -> ManifestRow:
     reference = next(iter(_outputs(task, "record")), "")
     record = sources.known.get(reference, {})
     state, state_words = _STATES.get(str(task.get("status")), ("missing", "Not yet received"))
-    settled = str(task.get("lastModified", "")) if state in ("arrived", "waived") else ""
+    arrived, source = arrival(sources, reference) if reference else ("", "")
+    settled = (arrived or str(task.get("lastModified", ""))) if state in ("arrived", "waived") else ""
     return ManifestRow(
         title=str(task.get("code", {}).get("text") or task.get("description", "Record")),
         is_mandatory=bool(extension(task, words.SO_MANDATORY).get("valueBoolean")),
         state=state,
         state_words=state_words,
-        requested=show_time(str(task.get("authoredOn", "")), zone),
+        requested=show_day(str(task.get("authoredOn", "")), zone),
         settled=show_time(settled, zone),
         record=_record_title(record, zone),
         summary=str(record.get("conclusion", "")),
-        source=source_of(sources, reference),
+        source=source,
         reason=concept_text(task.get("statusReason")),
     )
 

@@ -5,26 +5,35 @@ docs/case-page.md
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from smart_app import vocabulary as words
-from smart_app.case_records import source_of
+from smart_app.case_records import arrival
 from smart_app.case_sources import CaseSources
 from smart_app.case_view import person, status_words
-from smart_app.wording import concept_text, moment, show_time, target
+from smart_app.wording import concept_text, moment, show_day, show_time, target
 
 Resource = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened; ``kind`` (case, record, person, report) picks its mark."""
+    """One thing that happened at ``time`` of its day; ``kind`` (case, record, person, report) picks its mark."""
 
-    when: str
+    time: str
     what: str
     detail: str
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What happened on one day."""
+
+    day: str
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +44,18 @@ class _Dated:
     kind: str
 
 
-def timeline(sources: CaseSources, zone: ZoneInfo) -> tuple[Event, ...]:
-    """Return what happened, oldest first."""
+def timeline(sources: CaseSources, zone: ZoneInfo) -> tuple[Day, ...]:
+    """Return what happened, day by day, oldest first."""
     dated = [*_requested(sources), *_states(sources), *_records(sources), *_reviews(sources), *_deliveries(sources)]
     dated = [event for event in dated if moment(event.at)]
     dated.sort(key=lambda event: (moment(event.at), event.kind != "record"))
-    return tuple(Event(show_time(event.at, zone), event.what, event.detail, event.kind) for event in dated)
+    days = groupby(dated, key=lambda event: show_day(event.at, zone))
+    return tuple(Day(day, tuple(_event(event, zone) for event in events)) for day, events in days)
+
+
+def _event(event: _Dated, zone: ZoneInfo) -> Event:
+    time = show_time(event.at, zone).rpartition(", ")[2]
+    return Event(time, event.what, event.detail, event.kind)
 
 
 def _requested(sources: CaseSources) -> Iterator[_Dated]:
@@ -67,10 +82,12 @@ def _records(sources: CaseSources) -> Iterator[_Dated]:
         output = next(
             (target(item["valueReference"]) for item in task.get("output", ()) if "valueReference" in item), ""
         )
-        arrived = task["status"] == "completed"
-        detail = source_of(sources, output) if arrived else concept_text(task.get("statusReason"))
-        at = str(task.get("lastModified", ""))
-        yield _Dated(at, f"{title}: {'arrived' if arrived else 'waived'}", detail, "record")
+        at, source = arrival(sources, output) if output else ("", "")
+        if task["status"] == "completed":
+            yield _Dated(at or str(task.get("lastModified", "")), f"{title}: arrived", source, "record")
+        else:
+            why = concept_text(task.get("statusReason"))
+            yield _Dated(str(task.get("lastModified", "")), f"{title}: waived", why, "record")
 
 
 def _reviews(sources: CaseSources) -> Iterator[_Dated]:

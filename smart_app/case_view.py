@@ -165,7 +165,7 @@ def facts(sources: CaseSources, zone: ZoneInfo) -> tuple[Fact, ...]:
             show_day(str(restriction.get("period", {}).get("end", "")), zone),
             limit and f"Latest {show_day(limit, zone)}",
         ),
-        Fact("Priority", str(request.get("priority", "routine"))),
+        Fact("Priority", str(request.get("priority", "routine")).capitalize()),
         Fact("Reason", ", ".join(text for item in request.get("reasonCode", ()) if (text := concept_text(item)))),
     )
     return tuple(fact for fact in found if fact.value)

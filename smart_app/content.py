@@ -46,7 +46,7 @@ def _pdf_handler(edge: Edge) -> Handler:
         name = _not_in_names.sub("-", number)
         headers = {
             "Content-Disposition": f'inline; filename="{name}.pdf"',
-            "Content-Security-Policy": "default-src 'none'; object-src 'self'; frame-ancestors 'none'",
+            "Content-Security-Policy": "sandbox; default-src 'none'; object-src 'self'; frame-ancestors 'none'",
         }
         return Response(data, media_type=_PDF, headers=headers)
 

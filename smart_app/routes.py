@@ -90,7 +90,7 @@ def _case_page(edge: Edge) -> Handler:
             manifest=case_records.manifest(sources, zone),
             studies=case_records.studies(sources, zone),
             deliveries=case_records.deliveries(sources, zone),
-            events=timeline(sources, zone),
+            days=timeline(sources, zone),
         )
 
     return case_page
