@@ -5,6 +5,7 @@ https://hl7.org/fhir/uv/v2mappings/ ; error codes of table 0357.
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from adapters.hl7v2.conversion import (
@@ -24,6 +25,7 @@ from mappings.engine.mapping import EffectiveMapping, load_base
 from mappings.engine.protocol import TraceRow
 from mappings.hl7v2.library import FOLDER, LIBRARY
 
+_codes: WeakKeyDictionary[SiteMapping, dict[Any, Any]] = WeakKeyDictionary()
 _of_site: WeakKeyDictionary[SiteMapping, EffectiveMapping] = WeakKeyDictionary()
 
 
@@ -63,7 +65,8 @@ def explain(message: Message, site: SiteMapping) -> tuple[TraceRow, ...]:
 def _run(message: Message, site: SiteMapping, mapping: EffectiveMapping, *, traced: bool) -> Context:
     name = _plan_of(message, mapping)
     try:
-        return mapping.plan(name, traced=traced).run(message, site, traced=traced)
+        codes = None if traced else _codes.setdefault(site, {})
+        return mapping.plan(name, traced=traced).run(message, site, traced=traced, codes=codes)
     except ValueFault as fault:
         raise MappingError(fault.code, fault.location, fault.text) from fault
 

@@ -48,6 +48,7 @@ class Context:
 
     __slots__ = (
         "clears",
+        "codes",
         "component",
         "drafts",
         "group",
@@ -64,7 +65,9 @@ class Context:
         "warnings",
     )
 
-    def __init__(self, message: Message, site: Site, *, traced: bool = False) -> None:
+    def __init__(
+        self, message: Message, site: Site, *, traced: bool = False, codes: dict[Any, Any] | None = None
+    ) -> None:
         self.message = message
         self.site = site
         delimiters = message.delimiters
@@ -80,6 +83,7 @@ class Context:
         self.trace: list[TraceRow] | None = [] if traced else None
         self.trail: list[str] = []
         self.memo: dict[Any, Any] = {}
+        self.codes = {} if codes is None else codes
 
     def warn(self, text: str) -> None:
         """Note what had to be tolerated, once; never with a value in it."""
@@ -110,7 +114,7 @@ class Context:
         while True:
             found = around.built.get(name)
             if found:
-                return found
+                return list(found.values())
             if around.parent is None:
                 return []
             around = around.parent
@@ -125,8 +129,6 @@ class Context:
             known.match = tuple(dict.fromkeys(known.match + draft.match))
         group = draft.group
         while group is not None:
-            named = group.built.setdefault(draft.name, [])
-            if known not in named:
-                named.append(known)
+            group.built.setdefault(draft.name, {})[known.reference] = known
             group = group.parent
         return known

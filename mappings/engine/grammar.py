@@ -25,12 +25,16 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """One occurrence of a group; ``entries`` are its segments and inner groups in order."""
+    """One occurrence of a group; ``entries`` are its segments and inner groups in order.
+
+    ``placed`` of the whole message is every segment by name, with the group that holds it.
+    """
 
     name: str
     parent: "Group | None" = None
     entries: list[Union[Segment, "Group"]] = field(default_factory=list)
-    built: dict[str, list[Any]] = field(default_factory=dict)
+    built: dict[str, dict[str, Any]] = field(default_factory=dict)
+    placed: dict[str, list[tuple[Segment, "Group"]]] = field(default_factory=dict)
 
     def first(self, name: str) -> Segment | None:
         """Return the first segment of this name directly in the group."""
@@ -50,6 +54,13 @@ class Group:
                 yield from entry.walk(name)
             elif entry.name == name:
                 yield entry, self
+
+    def within(self, name: str) -> bool:
+        """Tell whether the group is, or lies in, a group of this name."""
+        group: Group | None = self
+        while group is not None and group.name != name:
+            group = group.parent
+        return group is not None
 
     def groups(self, name: str) -> Iterator["Group"]:
         """Return every group of this name here and below; ``""`` is the whole message."""
@@ -99,29 +110,28 @@ def build_groups(grammar: Node, segments: Sequence[Segment], warn: Callable[[str
     """Return the message as a tree. A segment the grammar has no place for joins the current group, with a warning."""
     root = Group("")
     stack = [_Open(grammar, root)]
+    placed = root.placed
     for segment in segments:
         name = segment.name
         depth = len(stack) - 1
         while depth >= 0 and not _place(stack, depth, name):
             depth -= 1
-        if depth >= 0:
-            stack[-1].group.entries.append(segment)
-        else:
-            _misplaced(stack, segment, warn)
+        group = stack[-1].group if depth >= 0 else _group_of_misplaced(stack, segment, warn)
+        group.entries.append(segment)
+        placed.setdefault(name, []).append((segment, group))
     return root
 
 
-def _misplaced(stack: list[_Open], segment: Segment, warn: Callable[[str], None]) -> None:
+def _group_of_misplaced(stack: list[_Open], segment: Segment, warn: Callable[[str], None]) -> Group:
     """Keep a segment that comes too late with the closest group that may hold it, any other with the current one."""
     name = segment.name
     for level in reversed(stack):
         if any(child.name == name and not child.children for child in level.node.children):
-            level.group.entries.append(segment)
             warn(f"segment {name}[{segment.position}] stands out of order")
-            return
-    stack[-1].group.entries.append(segment)
+            return level.group
     if not name.startswith("Z"):
         warn(f"segment {name}[{segment.position}] has no place here; kept with the group before it")
+    return stack[-1].group
 
 
 def _place(stack: list[_Open], depth: int, name: str) -> bool:

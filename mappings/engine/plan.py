@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mappings.engine.compiler import Compiler, RunMap
+from mappings.engine.closures import RunMap
+from mappings.engine.compiler import Compiler
 from mappings.engine.condition import Test, compile_condition
 from mappings.engine.context import Context, Draft, business_id
 from mappings.engine.errors import MappingLoadError
@@ -68,12 +69,16 @@ class Plan:
     grammar: Node
     items: tuple[Item, ...]
 
-    def run(self, message: Message, site: Site, *, traced: bool = False) -> Context:
+    def run(
+        self, message: Message, site: Site, *, traced: bool = False, codes: dict[Any, Any] | None = None
+    ) -> Context:
         """Map a message; the returned context holds drafts, warnings and (``traced``) the trace.
+
+        ``codes`` is what this site's codes were converted to before; it belongs to this plan's mapping.
 
         Raises ValueFault where a value breaks its data type.
         """
-        context = Context(message, site, traced=traced)
+        context = Context(message, site, traced=traced, codes=codes)
         context.root = context.group = build_groups(self.grammar, message.segments, context.warn)
         pending: list[tuple[Item, Draft]] = []
         for item in self.items:
@@ -147,7 +152,9 @@ def _test(text: str | None, own: str) -> Test | None:
 def _occurrences(item: Item, context: Context) -> list[tuple[Segment | None, Group]]:
     if item.segment is None:
         return [(None, group) for group in context.root.groups(item.group)]
-    found = [pair for group in context.root.groups(item.group) for pair in group.walk(item.segment)]
+    found = context.root.placed.get(item.segment, [])
+    if item.group:
+        found = [pair for pair in found if pair[1].within(item.group)]
     return [*(item.fold(found, context) if item.fold else found)]
 
 

@@ -29,6 +29,11 @@ class Segment(Protocol):
     name: str
     position: int
 
+    @property
+    def fields(self) -> Sequence[str]:
+        """Raw fields by number; 0 is the name."""
+        ...
+
     def field(self, number: int) -> str:
         """Return field ``number``, all repetitions, ``""`` when absent."""
         ...

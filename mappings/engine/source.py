@@ -93,8 +93,8 @@ def first_text(source: Source, own: str, *, datatype: bool) -> Read:
 
     def read(frame: Any, context: "Context") -> str:
         text = whole(frame, context)
-        if not text:
-            return ""
+        if not text or text.isalnum():
+            return text
         text = split(text, context.repetition)[0]
         return _plain(narrow(text, context) if narrow else text, context)
 

@@ -23,8 +23,12 @@ class Translation(NamedTuple):
 
     def coding(self) -> dict[str, Any]:
         """Return it as a Coding."""
-        coding = {"system": self.system, "code": self.code, "display": self.display}
-        return {name: value for name, value in coding.items() if value}
+        coding = {"code": self.code}
+        if self.system:
+            coding["system"] = self.system
+        if self.display:
+            coding["display"] = self.display
+        return coding
 
 
 class Table(NamedTuple):

@@ -140,17 +140,22 @@ def nte_text(segment: Segment, context: Context) -> str | None:
 class JoinedSegment:
     """Consecutive text OBX of one observation, seen as one: OBX-5 is all their lines."""
 
-    __slots__ = ("_first", "_text", "name", "position")
+    __slots__ = ("_fields", "name", "position")
 
     def __init__(self, first: Segment, lines: list[str]) -> None:
         self.name = first.name
         self.position = first.position
-        self._first = first
-        self._text = "\n".join(lines)
+        self._fields = [*first.fields]
+        self._fields[5] = "\n".join(lines)
+
+    @property
+    def fields(self) -> list[str]:
+        """The first line's fields, with the text of all in OBX-5."""
+        return self._fields
 
     def field(self, number: int) -> str:
-        """Return a field of the first line's segment; OBX-5 is the text of all."""
-        return self._text if number == 5 else self._first.field(number)  # noqa: PLR2004 - OBX-5
+        """Return one of the fields, ``""`` when absent."""
+        return self._fields[number] if number < len(self._fields) else ""
 
 
 def join_text_lines(found: list[tuple[Segment, Group]], context: Context) -> list[tuple[Segment, Group]]:

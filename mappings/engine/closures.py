@@ -1,0 +1,287 @@
+"""The closures rows are made of: reading a field or part, making a value of it, putting it where it belongs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mappings.engine.condition import Test
+from mappings.engine.context import Context, Draft, business_id
+from mappings.engine.errors import MappingLoadError, ValueFault
+from mappings.engine.protocol import TraceRow
+from mappings.engine.rows import Row
+from mappings.engine.source import Read, Source, first_text, inner, parse_source, segment_field, split
+from mappings.engine.tables import Table, Translation
+from mappings.engine.target import Put, compile_target, fresh, top_element
+
+Convert = Callable[[Any, Context], Any]
+RunRow = Callable[[Any, Context, dict[str, Any]], bool]
+RunMap = Callable[[Any, Context, dict[str, Any]], None]
+
+NULL = '""'
+_MOST_CODES = 20_000
+"""Codes remembered per site; a sender that makes up codes cannot fill the memory."""
+
+
+def failing(text: str) -> Convert:
+    """Stand where a function should be, and say why there is none. Raises MappingLoadError."""
+    raise MappingLoadError(text)
+
+
+def all_rows(rows: list[tuple[int, RunRow]], *, datatype: bool) -> RunMap:
+    """Run a map's rows; each is given with the element it reads, so that an absent one costs no call.
+
+    Of a segment that is the field's number, 0 (the name, never empty) for a row that reads no single field of it; of a
+    data type it is the component's place, -1 for none.
+    """
+
+    def over_fields(frame: Any, context: Context, target: dict[str, Any]) -> None:
+        fields = frame.fields
+        count = len(fields)
+        for number, row in rows:
+            if number < count and fields[number]:
+                row(frame, context, target)
+
+    def over_parts(frame: Any, context: Context, target: dict[str, Any]) -> None:
+        count = len(frame)
+        for place, row in rows:
+            if place < 0 or (place < count and frame[place]):
+                row(frame, context, target)
+
+    return over_parts if datatype else over_fields
+
+
+def remembered(convert: Convert) -> Convert:
+    """Convert each code once per site: the same few codes come in every message. Text with escapes is not kept."""
+
+    def look_up(text: str, context: Context) -> Any:
+        codes = context.codes
+        key = (convert, text, context.component, context.subcomponent)
+        if key in codes:
+            return fresh(codes[key])
+        before = len(context.warnings)
+        value = convert(text, context)
+        if len(context.warnings) == before and context.unescape(text) is text and len(codes) < _MOST_CODES:
+            codes[key] = fresh(value)
+        return value
+
+    return look_up
+
+
+def conditional(test: Test, run: RunRow) -> RunRow:
+    """Run the row only where its ``when`` holds."""
+    return lambda frame, context, target: test(frame, context) and run(frame, context, target)
+
+
+def field_row(row: Row, source: Source, own: str, convert: Convert) -> RunRow:
+    """A row of a segment map: one field, first repetition or all; faults get their ERR-2 location here."""
+    read = segment_field(source, own)
+    narrow = inner(source)
+    put = compile_target(row.to)
+    every = row.list
+    clears = top_element(row.to) if row.null == "clear" else None
+
+    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+        raw = read(frame, context)
+        if not raw:
+            return False
+        if raw == NULL:
+            if clears:
+                context.clears.append(clears)
+            return False
+        wrote = False
+        repetitions = raw.split(context.repetition) if context.repetition else [raw]
+        for number, repetition in enumerate(repetitions, start=1):
+            text = narrow(repetition, context) if narrow else repetition
+            if text and text != NULL:
+                try:
+                    value = convert(text, context)
+                except ValueFault as fault:
+                    fault.location = fault.location or _location(source, frame, number)
+                    raise
+                if value is not None:
+                    put(target, value)
+                    wrote = True
+            if not every:
+                break
+        return wrote
+
+    return run
+
+
+def _location(source: Source, frame: Any, repetition: int) -> str:
+    position = frame.position if getattr(frame, "name", "") == source.name else 1
+    parts = [source.name, position, source.field, repetition, source.component, source.subcomponent]
+    return "^".join(str(part) for part in parts if part is not None)
+
+
+def part_row(read: Read, convert: Convert, put: Put) -> RunRow:
+    """A row of a data type map: one component or sub-component."""
+
+    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+        text = read(frame, context)
+        if not text or text == NULL:
+            return False
+        value = convert(text, context)
+        if value is None:
+            return False
+        put(target, value)
+        return True
+
+    return run
+
+
+def frame_row(convert: Convert, put: Put) -> RunRow:
+    """A row that reads its whole segment or value."""
+
+    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+        value = convert(frame, context)
+        if value is None:
+            return False
+        put(target, value)
+        return True
+
+    return run
+
+
+def siblings_row(name: str, convert: Convert, put: Put, *, every: bool) -> RunRow:
+    """A row that reads other segments of the same group: the first, or each."""
+
+    def run(_: Any, context: Context, target: dict[str, Any]) -> bool:
+        wrote = False
+        for segment in context.group.own(name):
+            value = convert(segment, context)
+            if value is not None:
+                put(target, value)
+                wrote = True
+                if not every:
+                    break
+        return wrote
+
+    return run
+
+
+def as_object(run: RunMap) -> Convert:
+    """Make a FHIR object with a map; None when nothing was in it."""
+
+    def convert(frame: Any, context: Context) -> dict[str, Any] | None:
+        target: dict[str, Any] = {}
+        run(frame, context, target)
+        return target or None
+
+    return convert
+
+
+def splitting(convert: Convert, level: int) -> Convert:
+    """Split text into the parts of its level before converting."""
+    if level == 1:
+        return lambda text, context: convert(split(text, context.component), context)
+    return lambda text, context: convert(split(text, context.subcomponent), context)
+
+
+def resource(run: RunMap, resource_type: str, key: Any, mode: str) -> Convert:
+    """Make a resource of its own and return the Reference to it; without a business key only its display."""
+
+    def convert(frame: Any, context: Context) -> dict[str, Any] | None:
+        resource: dict[str, Any] = {"resourceType": resource_type, "id": ""}
+        run(frame, context, resource)
+        found = key(resource, frame, context)
+        shown = display_of(resource)
+        if found is None:
+            return {"display": shown} if shown else None
+        resource["id"] = business_id(resource_type, found.text)
+        draft = context.add(Draft(resource_type, resource, mode, found.match))
+        return {"reference": draft.reference, "display": shown} if shown else {"reference": draft.reference}
+
+    return convert
+
+
+def display_of(resource: Mapping[str, Any]) -> str:
+    """Return what a Reference to the resource shows: a person's text name, or the name."""
+    name = resource.get("name")
+    if isinstance(name, list):
+        first = name[0] if name else {}
+        parts = [*first.get("prefix", ()), *first.get("given", ()), first.get("family", ""), *first.get("suffix", ())]
+        return str(first.get("text") or " ".join(part for part in parts if part))
+    return name if isinstance(name, str) else ""
+
+
+def _lookup(table: Table, code: str, context: Context) -> Translation | None:
+    found = table.rows.get(code) or table.rows.get(code.upper()) or table.rows.get("*")
+    if found is None:
+        context.warn(f"a code is not in table {table.name}")
+    return found
+
+
+def translated(table: Table, kind: str) -> Convert:
+    """Translate a code to a code, Coding or CodeableConcept of the table."""
+
+    def convert(text: str, context: Context) -> Any:
+        code = context.plain(text)
+        found = _lookup(table, code, context) if code else None
+        if kind == "code":
+            return found.code or None if found else None
+        coding = found.coding() if found else {"system": table.system, "code": code} if code and table.system else None
+        if coding is None:
+            return {"text": code} if code and kind == "CodeableConcept" else None
+        return coding if kind == "Coding" else {"coding": [coding]}
+
+    return convert
+
+
+def code_after(convert: Convert, table: Table) -> Convert:
+    """Translate what a function returned."""
+
+    def both(text: str, context: Context) -> Any:
+        code = convert(text, context)
+        found = _lookup(table, code, context) if code else None
+        return found.code or None if found else None
+
+    return both
+
+
+def with_translation(convert: Convert, table: Table) -> Convert:
+    """Keep the original coding and put the translated one before it."""
+
+    def both(text: str, context: Context) -> Any:
+        concept = convert(text, context)
+        if not concept:
+            return concept
+        for coding in concept.get("coding", ()):
+            found = table.rows.get(coding.get("code", ""))
+            if found is not None:
+                if found.coding().items() <= coding.items():
+                    return concept
+                return {**concept, "coding": [found.coding(), *concept["coding"]]}
+        context.warn(f"a code is not in table {table.name}")
+        return concept
+
+    return both
+
+
+def tracing(row: Row, run: RunRow, level: int) -> RunRow:
+    """Record what the row wrote, unless rows inside it recorded the parts themselves."""
+    path = row.to.replace("[]", "")
+
+    def traced(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+        if context.trace is None:
+            return run(frame, context, target)
+        before = len(context.trace)
+        context.trail.append(path)
+        wrote = run(frame, context, target)
+        if wrote and len(context.trace) == before:
+            value = _shown(row, frame, context, level)
+            where = ".".join(context.trail)
+            context.trace.append(TraceRow(row.source or "constant", value, row.address, row.layer, where))
+        context.trail.pop()
+        return wrote
+
+    return traced
+
+
+def _shown(row: Row, frame: Any, context: Context, level: int) -> str:
+    if row.source is None:
+        return str(row.value)
+    source = parse_source(row.source, datatype=level > 0)
+    if source.field is None:
+        return "(whole)"
+    name = getattr(frame, "name", source.name)
+    return first_text(source, name, datatype=level > 0)(frame, context)
