@@ -62,9 +62,9 @@ def files(study) -> list[bytes]:
     return list(instances(study))
 
 
-@pytest.fixture
-def blobs(tmp_path) -> Blobs:
-    return Blobs.open(tmp_path / "blobs")
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory) -> Blobs:
+    return Blobs.open(tmp_path_factory.mktemp("blobs"))
 
 
 @pytest.fixture
