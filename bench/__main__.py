@@ -62,7 +62,8 @@ def adt(number: int, run: str) -> bytes:
     return (
         f"MSH|^~\\&|EPICADT|LAKESIDE|KONSIL|HARBOR|20260302080000-0500||ADT^A08^ADT_A01|{run}-{number}|P|2.5.1\r"
         f"EVN|A08|20260302080000-0500\r"
-        f"PID|1||9{who:07d}^^^LAKESIDE^MR||BENCH^PATIENT{who}||1961{who % 12 + 1:02d}12|F|||{number} BENEFIT ST^^PROVIDENCE^RI^02903\r"
+        f"PID|1||9{who:07d}^^^LAKESIDE^MR||BENCH^PATIENT{who}||1961{who % 12 + 1:02d}12|F|||"
+        f"{number} BENEFIT ST^^PROVIDENCE^RI^02903\r"
         f"PV1|1|O|ONC^^^LAKESIDE||||1234567893^RAO^ANIL^^^^^^NPI||||||||||||V-9{who:06d}^^^LAKESIDE^VN\r"
     ).encode()
 

@@ -20,7 +20,7 @@ from fhir_server.store.database import Transaction
 from fhir_server.store.wiring import Enqueue
 from programmes.model import Programme
 
-DISCOVER_IMAGES: Final = "dicomweb.discover"
+DISCOVER_IMAGES: Final = "images.request"
 _filler = codes.concept("http://terminology.hl7.org/CodeSystem/v2-0203", "FILL", "Filler Identifier")
 
 

@@ -152,6 +152,7 @@ def _description(shown: "Shown") -> list[str]:
 
 def _run(work: Callable[["Database", "Settings"], Awaitable[T]], data_dir: Path | None) -> T:
     """Return what ``work`` returns, on a database with the guards and reactions of the running server."""
+    from fhir_server.jobs.app import Jobs  # noqa: PLC0415 - as above
     from fhir_server.store.database import Database  # noqa: PLC0415 - as above
     from konsil.app import build_wiring  # noqa: PLC0415 - as above
     from konsil.server import database_server  # noqa: PLC0415 - as above
@@ -161,7 +162,7 @@ def _run(work: Callable[["Database", "Settings"], Awaitable[T]], data_dir: Path 
     settings = Settings(**given)
 
     async def run(conninfo: str) -> T:
-        database = await Database.open(conninfo, wiring=build_wiring(), max_connections=2)
+        database = await Database.open(conninfo, wiring=build_wiring(Jobs(conninfo)), max_connections=2)
         try:
             return await work(database, settings)
         finally:

@@ -67,8 +67,8 @@ async def test_a_case_goes_from_request_to_delivered_report(world):
 async def test_images_are_asked_for_once_when_none_are_here(world):
     await world.submit()
     await world.arrive(*world.records())
-    assert [item for item in world.sent if item[0] == "dicomweb.discover"] == [
-        ("dicomweb.discover", {"patient": "Patient/alvarez"})
+    assert [item for item in world.sent if item[0] == "images.request"] == [
+        ("images.request", {"patient": "Patient/alvarez"})
     ]
 
 
@@ -171,7 +171,7 @@ async def test_residence_decides_eligibility(world, address, state):
 
 
 async def test_an_address_that_arrives_later_lets_the_case_go_on(world):
-    await world.change("Patient/alvarez", by="system", address=[])
+    await world.change("Patient/alvarez", by="system", address=[{"use": "home", "city": "?"}])
     await world.submit()
     assert await world.state() == "received/awaiting-information"
     await world.change("Patient/alvarez", by="system", address=[{"use": "home", "state": "RI"}])  # ADT^A08
