@@ -117,6 +117,13 @@ def database_url(_worker_database) -> Iterator[str]:
 
 
 @pytest.fixture
+def fresh_database_url(database_url) -> Iterator[str]:
+    """Conninfo of a migrated database that is emptied again after this test."""
+    yield database_url
+    _empty(database_url)
+
+
+@pytest.fixture
 async def database(database_url) -> AsyncIterator[Database]:
     opened = await Database.open(database_url)
     yield opened

@@ -3,14 +3,11 @@
 Jobs go into a list instead of Procrastinate, so that a test says when they run; ``world.settle()`` runs them all.
 """
 
-import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from cases import codes
 from cases.delivery import prove
@@ -166,7 +163,7 @@ def opinion(**change: Any) -> dict[str, Any]:
 
 @dataclass
 class World:
-    """One programme at work; resources are written as somebody: ``await world.put(resource, by="Practitioner/rao")``."""
+    """One programme at work; resources are written as somebody: ``await world.put(resource, by=…)``."""
 
     database: Database
     reactor: Reactor
@@ -276,26 +273,14 @@ class World:
 
 
 @pytest.fixture
-def own_database(postgres, _template):
-    """Conninfo of a migrated database for one test: every journey begins in an empty hospital."""
-    name = f"konsil_journey_{uuid.uuid4().hex[:16]}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(20040101)")  # clones wait for each other
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{_template}"')
-    yield make_conninfo(postgres, dbname=name)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-async def world(own_database, tmp_path):
+async def world(fresh_database_url, tmp_path):
     waiting: list[tuple[str, dict[str, Any]]] = []
 
     async def enqueue(connection, name, arguments, lock=None):
         waiting.append((name, arguments))
 
     wiring = Wiring(guards=GUARDS, reactions=REACTIONS, enqueue=enqueue)
-    database = await Database.open(own_database, wiring=wiring)
+    database = await Database.open(fresh_database_url, wiring=wiring)
     reactor = Reactor(database, enqueue, Signer.open(tmp_path), "https://konsil.example/fhir", clock=lambda: made.now)
     made = World(database, reactor, waiting)
     async with database.transaction(LOADER) as tx:
