@@ -242,27 +242,33 @@ def _pieces(lines: Iterator[str], separator: str) -> tuple[list[tuple[str, str]]
 
 
 def _add(pieces: list[tuple[str, str]], line: str, end: str, separator: str) -> bool:
-    """Append the segments of one line; an empty one is only a longer terminator of the segment before."""
+    """Append the segments of one line; tell whether a line feed ended one."""
     if "\n" not in line:
-        if line or not pieces:
-            pieces.append((line, end))
-        else:
-            pieces[-1] = (pieces[-1][0], pieces[-1][1] + end)
+        _append(pieces, line, end)
         return False
     start = found = 0
-    ends = False
     while (at := line.find("\n", found)) >= 0:
         found = at + 1
         if _ends_segment(line, found, separator):
-            ends = True
-            _add(pieces, line[start:at], "\n", separator)
+            _append(pieces, line[start:at], "\n")
             start = found
-    _add(pieces, line[start:], end, separator)
-    return ends
+    _append(pieces, line[start:], end)
+    return start > 0
+
+
+def _append(pieces: list[tuple[str, str]], text: str, end: str) -> None:
+    """Append a segment; an empty one is only a longer terminator of the segment before."""
+    if text or not pieces:
+        pieces.append((text, end))
+    else:
+        pieces[-1] = (pieces[-1][0], pieces[-1][1] + end)
 
 
 def _ends_segment(line: str, after: int, separator: str) -> bool:
-    if after >= len(line) or line[after] == "\n":
+    """Tell whether what follows a line feed, and any more of them, is a segment or the end."""
+    while line[after : after + 1] == "\n":
+        after += 1
+    if after >= len(line):
         return True
     return _segment_id.match(line, after) is not None and line[after + 3 : after + 4] in (separator, "", "\n")
 
