@@ -70,7 +70,7 @@ def diagnostic_report(ids: ReportIds, content: ReportContent, request: str, data
     return {
         "resourceType": "DiagnosticReport",
         "id": ids.diagnostic_report,
-        "identifier": [{"system": f"{codes.BASE}/report", "value": f"{content.case_number}.1"}],
+        "identifier": [{"system": codes.SO_REPORT, "value": f"{content.case_number}.1"}],
         "basedOn": [{"reference": request}],
         "status": "final",
         "category": [codes.concept("http://terminology.hl7.org/CodeSystem/v2-0074", "OTH", "Other")],

@@ -61,7 +61,7 @@ def _image_handler(edge: Edge) -> Handler:
             raise CaseNotFound
         path = f"/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered"
         try:
-            found = await client.get(path, accept=", ".join(_IMAGES))
+            found = await client.get(path, accept=", ".join(_IMAGES), params=[("viewport", "512,512")])
         except NotSignedIn:
             raise
         except ApiRefused:

@@ -1,6 +1,9 @@
 """One case stored in a real server, brought to any state of its life; the app and a browser-like client before it."""
 
+import copy
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -19,7 +22,8 @@ from smart_app.session import Sessions
 
 ROOT = "http://127.0.0.1:8000"
 V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
-STUDY_UID, SERIES_UID = "1.2.826.0.1.3680043.2.1125.1", "1.2.826.0.1.3680043.2.1125.1.2"
+SERIES_UID = "1.2.826.0.1.3680043.2.1125.1.2"
+RESOURCES = json.loads(Path(__file__).with_name("resources.json").read_text())
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001"
     "a5f645400000000049454e44ae426082"
@@ -66,37 +70,9 @@ def answered(link_id: str, text: str) -> dict:
 
 
 def people(name: str = "Alvarez") -> list[dict]:
-    number = {"type": concept(V2_0203, "MR"), "system": "https://lakeside.example/mrn", "value": "00483921"}
-    return [
-        {
-            "resourceType": "Patient",
-            "id": "maria",
-            "identifier": [number],
-            "name": [{"family": name, "given": ["Maria"]}],
-            "gender": "female",
-            "birthDate": "1961-04-12",
-            "address": [{"use": "home", "city": "Providence", "state": "RI"}],
-        },
-        {
-            "resourceType": "Practitioner",
-            "id": "anil-rao",
-            "identifier": [{"system": "http://hl7.org/fhir/sid/us-npi", "value": "1234567893"}],
-            "name": [{"prefix": ["Dr"], "family": "Rao", "given": ["Anil"]}],
-        },
-        {
-            "resourceType": "Practitioner",
-            "id": "hannah-cole",
-            "name": [{"prefix": ["Dr"], "family": "Cole", "given": ["Hannah"]}],
-        },
-        {
-            "resourceType": "Practitioner",
-            "id": "james-lin",
-            "name": [{"prefix": ["Dr"], "family": "Lin", "given": ["James"]}],
-        },
-        {"resourceType": "PractitionerRole", "id": "role-cole", "practitioner": link("Practitioner/hannah-cole")},
-        {"resourceType": "PractitionerRole", "id": "role-lin", "practitioner": link("Practitioner/james-lin")},
-        {"resourceType": "Organization", "id": "harbor", "name": "HARBOR Second Opinion Programme"},
-    ]
+    patient, *others = copy.deepcopy(RESOURCES["people"])
+    patient["name"][0]["family"] = name
+    return [patient, *others]
 
 
 def request_and_intake(question: str = "Is neoadjuvant immunotherapy the right choice?") -> list[dict]:
@@ -193,97 +169,30 @@ def record_task(
     return sub_task(id, words.RECORD_REQUEST, status, text, "2026-03-02T09:35:04-05:00", modified, **more)
 
 
-def message(id: str, target: str, what: str, at: str) -> dict:
-    return {
-        "resourceType": "Provenance",
-        "id": id,
-        "target": [link(f"{target}/_history/1")],
-        "recorded": at,
-        "activity": {"text": what},
-        "agent": [{"who": {"display": "LAKESIDE"}}],
-    }
+def instance(number: int) -> dict:
+    sop_class = {"system": "urn:ietf:rfc:3986", "code": "urn:oid:1.2.840.10008.5.1.4.1.1.2"}
+    return {"uid": f"{SERIES_UID}.{number}", "number": number, "sopClass": sop_class}
 
 
 def records(*, arrived: bool) -> list[dict]:
-    early = [
-        {
-            "resourceType": "DiagnosticReport",
-            "id": "pathology",
-            "status": "final",
-            "code": {"text": "Pathology report"},
-            "subject": link("Patient/maria"),
-            "effectiveDateTime": "2026-02-24T10:00:00-05:00",
-            "conclusion": "Adenocarcinoma of the right upper lobe, TTF-1 positive.",
-        },
-        message("m1", "DiagnosticReport/pathology", "ORU^R01^ORU_R01", "2026-03-02T08:20:00-05:00"),
-        record_task(
-            "pathology-report",
-            "Pathology report",
-            "completed",
-            modified="2026-03-02T09:35:06-05:00",
-            record="DiagnosticReport/pathology",
-        ),
-        {
-            "resourceType": "ImagingStudy",
-            "id": "ct",
-            "identifier": [
-                {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"},
-                {
-                    "type": concept(V2_0203, "ACSN"),
-                    "system": "https://lakeside.example/accession",
-                    "value": "A26-11873",
-                },
-            ],
-            "status": "available",
-            "subject": link("Patient/maria"),
-            "started": "2026-02-20T08:15:00-05:00",
-            "description": "CT chest with contrast",
-            "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"}],
-            "numberOfSeries": 2,
-            "numberOfInstances": 312,
-            "series": [
-                {
-                    "uid": SERIES_UID,
-                    "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"},
-                    "instance": [
-                        {
-                            "uid": f"{SERIES_UID}.{number}",
-                            "number": number,
-                            "sopClass": {"system": "urn:ietf:rfc:3986", "code": "urn:oid:1.2.840.10008.5.1.4.1.1.2"},
-                        }
-                        for number in range(1, 157)
-                    ],
-                }
-            ],
-        },
-        message("m2", "ImagingStudy/ct", "DICOMweb retrieve", "2026-03-02T09:36:40-05:00"),
+    """The records of the manifest with the messages that brought them; before ``arrived`` two are still missing."""
+    held = copy.deepcopy(RESOURCES["records"])
+    study = next(item for item in held if item["resourceType"] == "ImagingStudy")
+    study["series"][0]["instance"] = [instance(number) for number in range(1, 157)]
+    pathology = {"modified": "2026-03-02T09:35:06-05:00", "record": "DiagnosticReport/pathology"}
+    tasks = [
+        record_task("pathology-report", "Pathology report", "completed", **pathology),
         record_task("ct", "CT chest", "completed", modified="2026-03-02T09:36:41-05:00", record="ImagingStudy/ct"),
-        record_task("slides", "Pathology slides", "requested", mandatory=False),
     ]
     if not arrived:
-        return [*early, record_task("ngs", "Molecular pathology", "requested")]
-    return [
-        *early,
-        {
-            "resourceType": "DiagnosticReport",
-            "id": "ngs-report",
-            "status": "final",
-            "code": {"text": "Molecular panel (NGS)"},
-            "subject": link("Patient/maria"),
-            "effectiveDateTime": "2026-03-03T07:30:00-05:00",
-            "conclusion": "EGFR exon 19 deletion. PD-L1 10 %.",
-        },
-        message("m3", "DiagnosticReport/ngs-report", "ORU^R01^ORU_R01", "2026-03-03T11:02:09-05:00"),
-        record_task(
-            "ngs",
-            "Molecular pathology",
-            "completed",
-            modified="2026-03-03T11:02:10-05:00",
-            record="DiagnosticReport/ngs-report",
-        ),
-        record_task("slides", "Pathology slides", "cancelled", modified="2026-03-04T13:58:00-05:00", mandatory=False,
-                    why="The molecular report answers the question."),
-    ]  # fmt: skip
+        missing = record_task("ngs", "Molecular pathology", "requested")
+        slides = record_task("slides", "Pathology slides", "requested", mandatory=False)
+        return [*(item for item in held if item["id"] not in ("ngs-report", "m3")), *tasks, missing, slides]
+    why = "The molecular report answers the question."
+    waived = {"modified": "2026-03-04T13:58:00-05:00", "mandatory": False, "why": why}
+    ngs = {"modified": "2026-03-03T11:02:10-05:00", "record": "DiagnosticReport/ngs-report"}
+    done = record_task("ngs", "Molecular pathology", "completed", **ngs)
+    return [*held, *tasks, done, record_task("slides", "Pathology slides", "cancelled", **waived)]
 
 
 def reviews(*, accepted: bool) -> list[dict]:
@@ -309,60 +218,21 @@ def reviews(*, accepted: bool) -> list[dict]:
     return [declined, offered]
 
 
-def report(answer: str = "No. I advise against it: the tumour carries an EGFR exon 19 deletion.") -> list[dict]:
-    outcome = concept(words.SO_OUTCOME, "different-plan", "Agrees diagnosis; different plan")
-    plan = "I agree with the diagnosis: adenocarcinoma, stage IIIA.\n\nI advise against neoadjuvant immunotherapy."
-    return [
-        {
-            "resourceType": "QuestionnaireResponse",
-            "id": "answers",
-            "questionnaire": f"{words.BASE}/Questionnaire/harbor-opinion",
-            "status": "completed",
-            "basedOn": [link("ServiceRequest/order")],
-            "subject": link("Patient/maria"),
-            "item": [
-                answered("answer-1", "Yes. Histology, immunohistochemistry and molecular panel agree."),
-                answered("answer-2", answer),
-                answered("answer-3", "Two trials recruit in New England; criteria are enclosed."),
-            ],
-        },
-        {
-            "resourceType": "Binary",
-            "id": "pdf",
-            "contentType": "application/pdf",
-            "securityContext": link("Patient/maria"),
-            "data": "JVBERi0xLjcKJSVFT0YK",
-        },
-        {
-            "resourceType": "DiagnosticReport",
-            "id": "report",
-            "basedOn": [link("ServiceRequest/order")],
-            "status": "final",
-            "code": concept("http://loinc.org", "11488-4", "Consult note"),
-            "subject": link("Patient/maria"),
-            "performer": [link("Organization/harbor")],
-            "issued": "2026-03-10T16:00:00-04:00",
-            "resultsInterpreter": [link("Practitioner/hannah-cole")],
-            "conclusion": f"Agrees diagnosis; different plan.\n\n{plan}",
-            "conclusionCode": [outcome],
-            "presentedForm": [{"contentType": "application/pdf", "url": "Binary/pdf"}],
-        },
-        {
-            "resourceType": "Provenance",
-            "id": "signature",
-            "target": [link("DiagnosticReport/report")],
-            "recorded": "2026-03-10T16:00:00-04:00",
-            "agent": [{"who": link("Practitioner/hannah-cole")}],
-            "signature": [
-                {
-                    "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
-                    "when": "2026-03-10T16:00:00-04:00",
-                    "who": link("Practitioner/hannah-cole"),
-                    "data": "YS4uYg==",
-                }
-            ],
-        },
-    ]
+def report(answer: str = "No. The tumour carries an EGFR exon 19 deletion.") -> list[dict]:
+    answers = {
+        "resourceType": "QuestionnaireResponse",
+        "id": "answers",
+        "questionnaire": f"{words.BASE}/Questionnaire/harbor-opinion",
+        "status": "completed",
+        "basedOn": [link("ServiceRequest/order")],
+        "subject": link("Patient/maria"),
+        "item": [
+            answered("answer-1", "Yes. Histology, immunohistochemistry and molecular panel agree."),
+            answered("answer-2", answer),
+            answered("answer-3", "Two trials recruit in New England; criteria are enclosed."),
+        ],
+    }
+    return [answers, *copy.deepcopy(RESOURCES["report"])]
 
 
 def delivery(status: str, **more) -> dict:
