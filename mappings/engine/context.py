@@ -119,6 +119,10 @@ class Context:
                 return []
             around = around.parent
 
+    def inside(self, name: str, group: Group | None) -> list[Draft]:
+        """Return the drafts of this plan name made from the group or from groups within it."""
+        return list(group.built.get(name, {}).values()) if group else []
+
     def add(self, draft: Draft) -> Draft:
         """Keep a draft; one with the same id takes in what the new one adds."""
         known = self.drafts.get(draft.reference)

@@ -27,7 +27,10 @@ _modes = ("merge", "ensure", "replace")
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """How one resource of the plan refers to others: by Reference, or (``attachment``) by an Attachment."""
+    """How one resource of the plan refers to others: by Reference, or (``attachment``) by an Attachment.
+
+    A Reference looks around the resource's group, ever wider; an Attachment only inside it.
+    """
 
     to: str
     name: str
@@ -86,7 +89,7 @@ class Plan:
                 draft = _build(item, frame, group, context)
                 if draft is not None:
                     pending.append((item, draft))
-        for item, draft in pending:
+        for item, draft in reversed(pending):  # a report repeats the attachments its documents have by then
             _refer(item, draft, context)
         return context
 
@@ -180,7 +183,7 @@ def _build(item: Item, frame: Segment | None, group: Group, context: Context) ->
 
 def _refer(item: Item, draft: Draft, context: Context) -> None:
     for ref in item.refs:
-        found = context.built(ref.name, draft.group)
+        found = context.inside(ref.name, draft.group) if ref.attachment else context.built(ref.name, draft.group)
         for other in found if ref.every else found[:1]:
             if ref.attachment:
                 _attach(ref, draft.resource, other.resource)
