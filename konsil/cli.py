@@ -4,7 +4,6 @@ https://typer.tiangolo.com
 """
 
 import asyncio
-import logging
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from konsil import cli_demo, cli_jobs, cli_messages, cli_report
+from konsil import cli_demo, cli_jobs, cli_messages, cli_report, logs
 
 app = typer.Typer(
     help="The integration server behind a medical second-opinion programme.",
@@ -161,8 +160,7 @@ def _settings(**given: Any) -> Any:
     from konsil.settings import Settings  # noqa: PLC0415 - see the module's docstring
 
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
-    logging.basicConfig(level=settings.log_level.upper(), format=form, stream=sys.stderr)
+    logs.configure(settings.log_level, settings.log_format)
     return settings
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +20,11 @@ def demo(
     from konsil.demo.run import DemoError, run  # noqa: PLC0415 - loads pydicom, typst and the rest only for the demo
     from konsil.settings import Settings  # noqa: PLC0415 - as above
 
-    folder = data_dir or Settings().data_dir / "demo"
+    given: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    settings = Settings(**given)
+    folder = settings.data_dir if data_dir else settings.data_dir / "demo"
     try:
-        held = asyncio.run(run(folder.absolute(), Path("sites"), until_interrupted=not exit))
+        held = asyncio.run(run(folder.absolute(), settings.sites_dir, until_interrupted=not exit))
     except DemoError as error:
         typer.echo(f"konsil demo: {error}", err=True)
         raise typer.Exit(1) from None

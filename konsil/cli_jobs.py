@@ -15,18 +15,14 @@ DataDir = Annotated[Path | None, typer.Option(help="Where data lives. KONSIL_DAT
 
 
 @app.command("list")
-def list_(
-    count: Annotated[int, typer.Option(help="How many, newest first.")] = 50, data_dir: DataDir = None
-) -> None:
+def list_(count: Annotated[int, typer.Option(help="How many, newest first.")] = 50, data_dir: DataDir = None) -> None:
     """List the jobs that failed for good. Example: konsil jobs list."""
     for job in _run(lambda jobs: jobs.list_failed(count=count), data_dir):
         typer.echo(_line(job))
 
 
 @app.command()
-def retry(
-    id: Annotated[int, typer.Argument(help="Id of the job, as listed.")], data_dir: DataDir = None
-) -> None:
+def retry(id: Annotated[int, typer.Argument(help="Id of the job, as listed.")], data_dir: DataDir = None) -> None:
     """Put a failed job back to the queue, with all its attempts before it. Example: konsil jobs retry 7."""
     _run(lambda jobs: jobs.retry(id), data_dir)
     typer.echo(f"Job {id} waits to run again.", err=True)

@@ -16,9 +16,7 @@ def _group() -> None:
 
 
 @app.command()
-def verify(
-    reference: Annotated[str, typer.Argument(help="DiagnosticReport/<id>.")], data_dir: DataDir = None
-) -> None:
+def verify(reference: Annotated[str, typer.Argument(help="DiagnosticReport/<id>.")], data_dir: DataDir = None) -> None:
     """Verify the signature over a report's document; status 1 when it does not hold.
 
     Example: konsil report verify DiagnosticReport/1f0c

@@ -47,7 +47,8 @@ class Settings(BaseSettings):
         ("harbor",), description="Programmes to load at the start: a JSON list, or a,b,c."
     )
     blobs_url: str | None = Field(
-        None, description="Where images are kept: a URL such as s3://bucket/prefix. Default: blobs in the data directory."
+        None,
+        description="Where images are kept, such as s3://bucket/prefix. Default: blobs in the data directory.",
     )
     worker: bool = Field(default=True, description="Run jobs inside `konsil serve`; off when `konsil worker` does.")
     worker_concurrency: int = Field(4, ge=1, le=64, description="Jobs run at one time by one worker.")
@@ -59,8 +60,9 @@ class Settings(BaseSettings):
         default=False, description="Listen for MLLP without TLS beyond loopback; only for a network of its own."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What the log tells.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or for a collector.")
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from rich.console import Console as Terminal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.rule import Rule
 from rich.table import Table
 
 
@@ -31,9 +30,7 @@ class Console:
         """Begin a numbered step."""
         elapsed = time.perf_counter() - self._began
         self.terminal.print()
-        self.terminal.print(
-            Rule(f"[bold]{escape(number)}[/]  {escape(text)}  [dim]{elapsed:5.1f} s[/]", align="left", style="dim")
-        )
+        self.terminal.print(f"[dim]{elapsed:5.1f} s[/]  [bold cyan]{escape(number):>2}[/]  [bold]{escape(text)}[/]")
 
     def sent(self, protocol: str, text: str) -> None:
         """Tell what went out over the wire."""
@@ -83,9 +80,8 @@ class Console:
         elapsed = time.perf_counter() - self._began
         self.terminal.print()
         if self.failed:
-            self.terminal.print(
-                f"[bold red]{len(self.failed)} of {self.passed + len(self.failed)} assertions failed[/] in {elapsed:.0f} s:"
-            )
+            total = self.passed + len(self.failed)
+            self.terminal.print(f"[bold red]{len(self.failed)} of {total} assertions failed[/] in {elapsed:.0f} s:")
             for text in self.failed:
                 self.terminal.print(f"  [red]✗[/] {escape(text)}", soft_wrap=True)
             return False

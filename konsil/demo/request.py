@@ -42,7 +42,7 @@ def submission(
 
 
 def _resolved(value: Any, urls: dict[str, str]) -> Any:
-    """Return ``value`` with references like ``#request`` pointing at the entry of that name."""
+    """Return ``value`` with references like ``@request`` pointing at the entry of that name."""
     if isinstance(value, dict):
         if str(value.get("reference", "")).startswith("@"):
             return {**value, "reference": urls[value["reference"][1:]]}
@@ -115,7 +115,7 @@ def _intake(subject: dict[str, Any], requester: str, when: str, patient: dict[st
                     item("complaint", "Cough for three months; mass in the right upper lobe."),
                     item("diagnosis", "Adenocarcinoma of the lung, cT2aN2M0, stage IIIA"),
                     item("history", "Never smoker. No treatment so far."),
-                    item("trials", True, kind="valueBoolean"),
+                    item("trials", *[True], kind="valueBoolean"),
                 ],
             },
             {"linkId": "questions", "item": [item(f"question-{n}", text) for n, text in enumerate(QUESTIONS, 1)]},
@@ -202,18 +202,19 @@ def opinion(request: str, subject: str, author: str, now: datetime, answers: dic
 
 
 DIAGNOSIS = (
-    "I agree: adenocarcinoma of the right upper lobe, TTF-1 positive. On the CT the primary measures 31 mm; with enlarged "
-    "ipsilateral mediastinal nodes cT2aN2M0, stage IIIA, is right. The EGFR exon 19 deletion is new since the plan was made."
+    "I agree: adenocarcinoma of the right upper lobe, TTF-1 positive. On the CT the primary measures 31 mm; with "
+    "enlarged ipsilateral mediastinal nodes cT2aN2M0, stage IIIA, is right. The EGFR exon 19 deletion is new since the "
+    "plan was made."
 )
 PLAN = (
-    "I advise against neoadjuvant immunotherapy. With an EGFR exon 19 deletion the benefit of PD-1 blockade is small and the "
-    "risk of pneumonitis under a later tyrosine kinase inhibitor is raised. Please discuss an EGFR-targeted perioperative "
-    "pathway at your local tumour board before any treatment starts."
+    "I advise against neoadjuvant immunotherapy. With an EGFR exon 19 deletion the benefit of PD-1 blockade is small "
+    "and the risk of pneumonitis under a later tyrosine kinase inhibitor is raised. Please discuss an EGFR-targeted "
+    "perioperative pathway at your local tumour board before any treatment starts."
 )
 ANSWERS = {
     1: "Yes, diagnosis and stage IIIA. A brain MRI and invasive mediastinal staging should complete the work-up.",
     2: "No. Because of the EGFR exon 19 deletion I would not begin with chemo-immunotherapy.",
-    3: "Yes: trials of perioperative EGFR inhibitors are open to stage II to IIIB; your tumour board can check local sites.",
+    3: "Yes: perioperative EGFR inhibitors are in trials for stage II to IIIB; your tumour board knows the sites.",
 }
 TRIALS = "Ask for perioperative EGFR inhibitor trials at the nearest thoracic centre."
 LIMITATIONS = "Opinion on records and images only; the patient was not examined. No brain imaging was available."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typst
 
-from konsil.demo import story as steps
+from konsil.demo import opinion, records
 from konsil.demo.api import Api
 from konsil.demo.console import Console
 from konsil.demo.hospital import Inbox
@@ -19,7 +19,7 @@ from konsil.demo.messages import Lakeside
 from konsil.demo.orthanc import Orthanc, OrthancUnavailable, installed
 from konsil.demo.phantom import Study, instances
 from konsil.demo.server import DemoError, Server, port_near
-from konsil.demo.story import Story
+from konsil.demo.story import Story, report_pdf, sign_in_link
 
 _note = """
 #set page(paper: "us-letter", margin: 2.2cm)
@@ -42,7 +42,7 @@ async def run(folder: Path, sites: Path, *, until_interrupted: bool) -> bool:
     prepare(folder)
     async with _stage(console, folder, sites) as story:
         await _play(story)
-        await steps.timeline(story)
+        await opinion.timeline(story)
         held = console.summary()
         await _links(story)
         if until_interrupted:
@@ -61,17 +61,17 @@ def prepare(folder: Path) -> None:
 
 
 async def _play(story: Story) -> None:
-    await steps.admission(story)
-    await steps.results(story)
-    await steps.note(story, typst.compile(_note.encode()))
-    await steps.bad_message(story)
-    await steps.submission(story)
-    await steps.ineligible(story)
-    await steps.images(story)
-    await steps.sequencing(story)
-    await steps.offer(story)
-    await steps.report(story)
-    await steps.delivery(story)
+    await records.admission(story)
+    await records.results(story)
+    await records.note(story, typst.compile(_note.encode()))
+    await records.bad_message(story)
+    await opinion.submission(story)
+    await opinion.ineligible(story)
+    await records.images(story)
+    await records.sequencing(story)
+    await opinion.offer(story)
+    await opinion.report(story)
+    await opinion.delivery(story)
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def _stage(console: Console, folder: Path, sites: Path) -> AsyncIterator[S
     try:
         server.configure(sites, receiver_port=inbox.port, dicomweb_url=orthanc.dicomweb_url if orthanc else None)
         took = await asyncio.to_thread(server.start)
-        console.note(f"konsil serve answers at {server.url}/fhir after {took:.1f} s (first start: database made, schema migrated)")
+        console.note(f"konsil serve answers at {server.url}/fhir after {took:.1f} s (database made, schema migrated)")
         tokens = await asyncio.gather(
             asyncio.to_thread(server.token, "system", "system/*.cruds"),
             asyncio.to_thread(server.token, "Practitioner/ruth-adler", "user/*.cruds"),
@@ -131,9 +131,9 @@ def _pacs(console: Console, folder: Path, lakeside: Lakeside) -> tuple[Orthanc |
 
 async def _links(story: Story) -> None:
     terminal = story.console.terminal
-    link = await steps.sign_in_link(story, f"/app/cases/{story.case}")
+    link = await sign_in_link(story, f"/app/cases/{story.case}")
     pdf = story.server.folder / "report.pdf"
-    pdf.write_bytes(await steps.report_pdf(story))
+    pdf.write_bytes(await report_pdf(story))
     terminal.print()
     terminal.print(f"  case page   {link}", soft_wrap=True)
     terminal.print("              [dim](the link signs you in once, as the coordinator)[/]")
@@ -150,5 +150,3 @@ async def _until_interrupted(console: Console) -> None:
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
     console.terminal.print("Stopping.")
-
-
