@@ -1,7 +1,8 @@
 """The codes, systems and extensions of a second-opinion case: one name each, nothing else.
 
 Standard codes come from HL7 terminology (https://terminology.hl7.org) and LOINC; those under
-``https://konsil.example/fhir`` are this project's own, explained in docs/cases.md.
+``https://konsil.example/fhir`` are this project's own, explained in docs/cases.md. What only a PlanDefinition speaks of
+is named in programmes/model.py.
 """
 
 from typing import Any, Final
@@ -12,26 +13,20 @@ BASE: Final = "https://konsil.example/fhir"
 SO_TASK: Final = f"{BASE}/CodeSystem/so-task"  # kinds of Task
 SO_STATUS: Final = f"{BASE}/CodeSystem/so-status"  # Task.businessStatus of a case Task
 SO_OUTCOME: Final = f"{BASE}/CodeSystem/so-outcome"  # DiagnosticReport.conclusionCode
-SO_RECORD: Final = f"{BASE}/CodeSystem/so-record"  # rows of a record manifest
 SO_OUTPUT: Final = f"{BASE}/CodeSystem/so-output"  # Task.input.type and Task.output.type
 SO_REASON: Final = f"{BASE}/CodeSystem/so-reason"  # Task.statusReason
 SO_ACTIVITY: Final = f"{BASE}/CodeSystem/so-activity"  # Provenance.activity
 SO_ROLE: Final = f"{BASE}/CodeSystem/so-role"  # PractitionerRole.code
-SO_STEP: Final = f"{BASE}/CodeSystem/so-step"  # PlanDefinition.action.code
 SO_REPORT: Final = f"{BASE}/report"  # identifier system of the programme's own DiagnosticReports
 SO_FIELD: Final = f"{BASE}/CodeSystem/so-field"  # fields of medicine offered by an intake Questionnaire
 
 # Extensions of our own.
 SO_REQUIREMENT: Final = f"{BASE}/StructureDefinition/so-requirement"  # Task: the manifest row it asks for
 SO_MANDATORY: Final = f"{BASE}/StructureDefinition/so-mandatory"  # Task, PlanDefinition.action
-SO_RULE: Final = f"{BASE}/StructureDefinition/so-eligibility-rule"  # PlanDefinition.action
-SO_MATCH: Final = f"{BASE}/StructureDefinition/so-record-match"  # PlanDefinition.action
-SO_CLOCK: Final = f"{BASE}/StructureDefinition/so-clock"  # PlanDefinition
 SO_RECIPIENT: Final = f"{BASE}/StructureDefinition/so-recipient"  # PlanDefinition.action, Task
 SO_LIMIT: Final = f"{BASE}/StructureDefinition/so-limit"  # Task.restriction: the latest date promised
 SO_PREFERENCE: Final = f"{BASE}/StructureDefinition/so-preference"  # PractitionerRole: the lower is asked first
 SO_CONFLICT: Final = f"{BASE}/StructureDefinition/so-conflict"  # PractitionerRole: who the specialist may not serve
-SO_DEFAULT_QUESTION: Final = f"{BASE}/StructureDefinition/so-default-question"  # Questionnaire.item
 SO_ELIGIBILITY: Final = f"{BASE}/StructureDefinition/so-eligibility"  # GuidanceResponse: the outcome
 
 # Kinds of Task (so-task).
@@ -74,15 +69,10 @@ OUTPUT_ANSWERS: Final = "answers"  # the specialist's QuestionnaireResponse or C
 OUTPUT_REPORT: Final = "report"  # DiagnosticReport
 OUTPUT_DOCUMENT: Final = "document"  # Bundle of type document, or the PDF's DocumentReference
 OUTPUT_PROOF: Final = "delivery-proof"  # string: how the receiver acknowledged
-INPUT_INTAKE: Final = "intake"  # the physician's QuestionnaireResponse
-INPUT_CONSENT: Final = "consent"  # Consent
 
 # Task.statusReason (so-reason).
 REASON_NO_CANDIDATE: Final = "no-candidate"
 REASON_CASE_CLOSED: Final = "case-closed"
-REASON_NOT_NEEDED: Final = "not-needed"
-REASON_WAIVED: Final = "waived"
-REASON_DECLINED: Final = "declined"
 REASON_NO_PROGRAMME: Final = "no-programme"
 REASON_NOT_DELIVERED: Final = "not-delivered"
 

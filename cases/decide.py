@@ -30,6 +30,7 @@ from cases.decisions import (
 from cases.eligibility import assess, find_intake, guidance
 from cases.machine import State, state_of
 from cases.manifest import is_mandatory, is_settled, row_of, satisfying
+from cases.report_document import ReportIds
 from cases.snapshot import Resource, Snapshot, canonical, reference, targets, values
 from programmes.model import Programme
 
@@ -172,13 +173,13 @@ def _in_review(snapshot: Snapshot, programme: Programme, _now: datetime) -> Step
         yield SetStatus(_id(snapshot.case), _reoffered, "reassign", because=_declined(snapshot))
         return
     report = find_report(snapshot)
+    answers = _answers(snapshot, programme)
     if report is not None:
-        outputs = ((codes.OUTPUT_REPORT, reference(report)),)
+        outputs = _results(report, answers)
         if review["status"] in ("accepted", "in-progress"):
             yield SetStatus(_id(review), State("completed"), "complete-review", outputs=outputs)
         yield SetStatus(_id(snapshot.case), _signed, "sign", outputs=outputs, because=(reference(review),))
         return
-    answers = _answers(snapshot, programme)
     intake = find_intake(snapshot, programme)
     if answers is not None and intake is not None:
         records = [
@@ -203,8 +204,9 @@ def _deliver(snapshot: Snapshot, programme: Programme, now: datetime) -> Steps:
             yield CreateTask(task, "request-delivery", because=(reference(report),))
             person = tasks.recipient_of(recipient, snapshot)
             yield Deliver(task["id"], reference(report), person, recipient.channel)
-    if all(task["id"] in deliveries and is_settled(deliveries[task["id"]]) for _, task in wanted):
-        because = tuple(reference(task) for task in deliveries.values())
+    here = [deliveries[task["id"]] for _, task in wanted if task["id"] in deliveries]
+    if len(here) == len(wanted) and tasks.are_delivered(here):
+        because = tuple(reference(task) for task in here)
         yield SetStatus(_id(snapshot.case), State("completed", codes.DELIVERED), "deliver", because=because)
 
 
@@ -242,6 +244,15 @@ def find_report(snapshot: Snapshot) -> Resource | None:
         and item.get("status") in ("final", "amended", "corrected", "appended")
     ]
     return max(signed, key=lambda item: (str(item.get("issued", "")), str(item["id"])), default=None)
+
+
+def _results(report: Resource, answers: Resource | None) -> tuple[tuple[str, str], ...]:
+    """Return what the review came to, as outputs: the report, its signed document, and the answers it is made of."""
+    found = [(codes.OUTPUT_REPORT, reference(report))]
+    ids = ReportIds.of(answers) if answers else None
+    if answers is not None and ids is not None and ids.diagnostic_report == report["id"]:
+        found += [(codes.OUTPUT_DOCUMENT, f"Bundle/{ids.document}"), (codes.OUTPUT_ANSWERS, reference(answers))]
+    return tuple(found)
 
 
 def _answers(snapshot: Snapshot, programme: Programme) -> Resource | None:

@@ -14,7 +14,7 @@ from fhir_server.kernel.search_query import parse_search
 from fhir_server.kernel.subject import Subject
 from fhir_server.store.database import Transaction
 from fhir_server.store.reader import Reader
-from programmes.model import Programme
+from programmes.model import Programme, is_programme
 
 SUBJECT: Final = Subject.system(
     "cases",
@@ -87,17 +87,27 @@ async def patient_of(reader: Reader, resource_type: str, id: str) -> str | None:
     return patient if patient.startswith("Patient/") else None
 
 
-async def case_tasks(reader: Reader, patient: str) -> tuple[dict[str, Any], ...]:
-    """Return the patient's case Tasks, and plain ``fulfill`` Tasks for a second opinion that nobody took up yet."""
+async def case_tasks(reader: Reader, patient: str, trigger: str | None = None) -> tuple[dict[str, Any], ...]:
+    """Return the patient's case Tasks, and plain ``fulfill`` Tasks for a second opinion that nobody took up yet.
+
+    ``trigger`` is the id of a Task to look at even though it names no patient itself.
+    """
     known = await find(reader, "Task", patient=patient, code=f"{codes.SO_TASK}|{codes.CASE}")
     plain = await find(reader, "Task", patient=patient, code="|".join(codes.FULFILL), status="requested")
-    adoptable = [task for task in plain if codes.kind_of(task) is None and await is_second_opinion(reader, task)]
-    return (*known, *adoptable)
+    named = await read(reader, f"Task/{trigger}") if trigger else None
+    found = {task["id"]: task for task in (*known, *plain, *([named] if named else []))}
+    return tuple([task for task in found.values() if await _is_case(reader, task)])
+
+
+async def _is_case(reader: Reader, task: Resource) -> bool:
+    kind = codes.kind_of(dict(task))
+    return kind == codes.CASE or (kind is None and await is_second_opinion(reader, task))
 
 
 async def is_second_opinion(reader: Reader, task: Resource) -> bool:
-    """Tell whether a Task asks to fulfil a ServiceRequest whose reason is a second opinion."""
-    request = await read(reader, target(task.get("focus"))) if "partOf" not in task else None
+    """Tell whether a Task asks to fulfil a ServiceRequest whose reason is a second opinion, and is nobody's yet."""
+    open_one = task.get("status") == "requested" and codes.has_code(task.get("code"), codes.FULFILL)
+    request = await read(reader, target(task.get("focus"))) if open_one and "partOf" not in task else None
     if request is None or request["resourceType"] != "ServiceRequest":
         return False
     return any(codes.has_code(reason, codes.SECOND_OPINION) for reason in request.get("reasonCode", ()))
@@ -110,7 +120,7 @@ async def programme_of(reader: Reader, case: Resource, request: Resource) -> Pro
     else the only active one.
     """
     plans = await find(reader, "PlanDefinition", status="active", context_type="program")
-    found = [Programme.from_plan(plan) for plan in plans if plan.get("url", "").startswith(codes.BASE)]
+    found = [Programme.from_plan(plan) for plan in plans if is_programme(plan)]
     named = {str(case.get("instantiatesCanonical", "")), *request.get("instantiatesCanonical", ())}
     urls = {name.partition("|")[0] for name in named}
     addressed = {target(case.get("owner")), *targets(request.get("performer"))}

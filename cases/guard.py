@@ -16,6 +16,7 @@ from cases.snapshot import targets as references
 from fhir_server.kernel.errors import BusinessRule
 from fhir_server.store.database import Change, Guard, Transaction
 from fhir_server.store.reader import Reader
+from programmes.model import InvalidProgramme, Programme, is_programme
 
 _fixed = ("focus", "partOf", "for", "basedOn")
 _signed_types = frozenset({"DiagnosticReport", "Composition", "Bundle", "Provenance"})
@@ -159,5 +160,14 @@ async def _is_signed(resource: Resource, reader: Reader) -> bool:
     return any(item.get("signature") for item in found)
 
 
-GUARDS: Final[tuple[Guard, ...]] = (guard_task, guard_opinion, guard_report)
+async def guard_programme(change: Change, _tx: Transaction) -> None:
+    """Refuse a PlanDefinition that means to be a programme and cannot be read as one: no case could run by it."""
+    if change.resource_type == "PlanDefinition" and change.new is not None and is_programme(change.new):
+        try:
+            Programme.from_plan(change.new)
+        except InvalidProgramme as error:
+            raise BusinessRule(str(error), expression="PlanDefinition") from error
+
+
+GUARDS: Final[tuple[Guard, ...]] = (guard_task, guard_opinion, guard_report, guard_programme)
 """For the root's Wiring."""

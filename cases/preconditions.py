@@ -11,6 +11,7 @@ from cases import codes, gather
 from cases.eligibility import outcome_of
 from cases.manifest import is_mandatory, is_settled, row_of
 from cases.snapshot import Resource, canonical, reference, target, values
+from cases.tasks import are_delivered
 from fhir_server.store.reader import Reader
 
 Missing = str | None
@@ -20,8 +21,8 @@ _signed = frozenset({"final", "amended", "corrected", "appended"})
 
 
 async def _focus(task: Resource, _reader: Reader) -> Missing:
-    held = target(task.get("focus")).startswith("ServiceRequest/")
-    return None if held else "Task.focus must reference the ServiceRequest."
+    held = target(task.get("focus")).startswith("ServiceRequest/") and target(task.get("for")).startswith("Patient/")
+    return None if held else "Task.focus must reference the ServiceRequest and Task.for the Patient."
 
 
 async def _reason(task: Resource, _reader: Reader) -> Missing:
@@ -74,8 +75,7 @@ async def _report(task: Resource, reader: Reader) -> Missing:
 
 async def _delivered(task: Resource, reader: Reader) -> Missing:
     deliveries = await _of_kind(task, codes.REPORT_DELIVERY, reader)
-    held = deliveries and all(is_settled(item) for item in deliveries)
-    return None if held else "The report has not been proven delivered to every recipient."
+    return None if are_delivered(deliveries) else "The report has not been proven delivered to every recipient."
 
 
 async def _abort(task: Resource, reader: Reader) -> Missing:

@@ -58,7 +58,8 @@ class Reactor:
             await tx.lock(f"case:{patient}")
             if resource_type == "Task":
                 await self._attest(tx, id, version)
-            for task in await gather.case_tasks(tx.reader, patient):
+            trigger = id if resource_type == "Task" else None
+            for task in await gather.case_tasks(tx.reader, patient, trigger):
                 await self._settle(tx, str(task["id"]))
 
     async def _settle(self, tx: Transaction, task: str) -> None:

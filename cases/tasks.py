@@ -3,10 +3,12 @@
 https://hl7.org/fhir/R4/task.html
 """
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid5
 
 from cases import codes
+from cases.manifest import is_settled
 from cases.snapshot import Resource, Snapshot, reference, target
 from programmes.model import Programme, Recipient, Row
 
@@ -80,12 +82,10 @@ def recipient_of(recipient: Recipient, snapshot: Snapshot) -> str:
     return asked or reference(snapshot.patient)
 
 
-def channel_of(task: Resource) -> str:
-    """Return the channel of a delivery Task."""
-    for item in task.get("extension", ()):
-        if item.get("url") == codes.SO_RECIPIENT:
-            return next((str(part["valueCode"]) for part in item["extension"] if part["url"] == "channel"), "")
-    return ""
+def are_delivered(deliveries: Iterable[Resource]) -> bool:
+    """Tell whether every delivery is proven; one may be given up with a reason, as long as another is proven."""
+    found = tuple(deliveries)
+    return all(is_settled(task) for task in found) and any(task["status"] == "completed" for task in found)
 
 
 def _sub_task(kind: str, key: str, snapshot: Snapshot, now: str) -> dict[str, Any]:

@@ -126,7 +126,18 @@ class Programme:
 
     @classmethod
     def from_plan(cls, plan: Resource) -> "Programme":
-        """Return the programme a PlanDefinition describes. Raises InvalidProgramme naming the missing part."""
+        """Return the programme a PlanDefinition describes. Raises InvalidProgramme naming what is wrong."""
+        try:
+            return cls._read(plan)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidProgramme(f"The PlanDefinition lacks {error} where the workflow needs it.") from error
+        except InvalidProgramme:
+            raise
+        except ValueError as error:
+            raise InvalidProgramme(f"The PlanDefinition cannot be read: {error}") from error
+
+    @classmethod
+    def _read(cls, plan: Resource) -> "Programme":
         steps = {_code(action, _step): action for action in plan.get("action", ())}
         numbering: Resource = next(iter(plan.get("identifier", ())), {})
         return cls(
@@ -149,6 +160,11 @@ class Programme:
     def row(self, row_id: str) -> Row | None:
         """Return the manifest row of that id, None when the programme no longer has it."""
         return next((row for row in self.rows if row.id == row_id), None)
+
+
+def is_programme(plan: Resource) -> bool:
+    """Tell whether a PlanDefinition means to be a programme: it carries the clock."""
+    return extension(plan, _clock) is not None
 
 
 def extension(element: Resource, url: str) -> Resource | None:

@@ -175,6 +175,7 @@ class World:
     stay = staticmethod(inpatient)
     consent = staticmethod(consent)
     opinion = staticmethod(opinion)
+    bundle = staticmethod(request_bundle)
 
     def subject(self, by: str) -> Subject:
         if by == "system":

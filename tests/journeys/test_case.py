@@ -3,6 +3,7 @@
 import pytest
 
 from cases import codes
+from fhir_server.kernel.errors import BusinessRule
 
 
 def _codes(resources, element="statusReason"):
@@ -10,26 +11,36 @@ def _codes(resources, element="statusReason"):
 
 
 async def test_a_case_goes_from_request_to_delivered_report(world):
+    await _waits_in_hospital_and_is_accepted_after_it(world)
+    await _last_record_starts_the_clock(world)
+    await _lin_declines_and_cole_accepts(world)
+    report = await _opinion_becomes_the_signed_report(world)
+    await _report_is_delivered(world, report)
+
+
+async def _waits_in_hospital_and_is_accepted_after_it(world):
     await world.put(world.stay("in-progress"))  # ADT^A01
     await world.arrive(*[item for item in world.records() if item["id"] != "ngs"])
     await world.submit()
     assert await world.state() == "received/awaiting-information"
-
     await world.arrive(world.stay("finished"))  # ADT^A03
     assert await world.state() == "accepted/records-gathering"
-    rows = await world.rows()
-    done = {name for name, task in rows.items() if task["status"] == "completed"}
+    done = {name for name, task in (await world.rows()).items() if task["status"] == "completed"}
     assert done == {"pathology-report", "ct-chest", "consult-note"}
 
+
+async def _last_record_starts_the_clock(world):
     await world.arrive(*[item for item in world.records() if item["id"] == "ngs"])  # ORU^R01
     ngs = (await world.rows())["ngs-report"]
     assert ngs["status"] == "completed"
     assert ngs["output"][0]["valueReference"] == {"reference": "DiagnosticReport/ngs"}
-    case = await world.case()
-    assert case["restriction"]["period"] == {"start": "2026-03-04T14:00:00-05:00", "end": "2026-03-11T17:00:00-04:00"}
-    assert case["restriction"]["extension"][0]["valueDateTime"] == "2026-03-13T17:00:00-04:00"
+    promised = (await world.case())["restriction"]
+    assert promised["period"] == {"start": "2026-03-04T14:00:00-05:00", "end": "2026-03-11T17:00:00-04:00"}
+    assert promised["extension"][0]["valueDateTime"] == "2026-03-13T17:00:00-04:00"
     assert await world.state() == "accepted/offered"
 
+
+async def _lin_declines_and_cole_accepts(world):
     lin = await world.review_of("harbor-james-lin")
     await world.change(f"Task/{lin['id']}", by="Practitioner/james-lin", status="rejected")
     await world.settle()
@@ -39,22 +50,26 @@ async def test_a_case_goes_from_request_to_delivered_report(world):
     await world.settle()
     assert await world.state() == "in-progress/in-review"
 
+
+async def _opinion_becomes_the_signed_report(world):
     await world.answer()
     assert await world.state() == "in-progress/signed"
     (report,) = await world.find("DiagnosticReport", identifier=f"{codes.SO_REPORT}|")
     assert report["status"] == "final"
     assert codes.code_in(report["conclusionCode"][0], codes.SO_OUTCOME) == codes.DIFFERENT_PLAN
-    assert (await world.review_of("harbor-hannah-cole"))["status"] == "completed"
-    (delivery,) = await world.find("Task", code=f"{codes.SO_TASK}|{codes.REPORT_DELIVERY}")
-    assert world.sent[-1] == (
-        "hl7v2.deliver",
-        {
-            "report": f"DiagnosticReport/{report['id']}",
-            "recipient": "Practitioner/rao",
-            "task": f"Task/{delivery['id']}",
-        },
-    )
+    review = await world.review_of("harbor-hannah-cole")
+    assert review["status"] == "completed"
+    given = {codes.code_in(item["type"], codes.SO_OUTPUT): item["valueReference"] for item in review["output"]}
+    assert given["report"] == {"reference": f"DiagnosticReport/{report['id']}"}
+    assert given["answers"] == {"reference": "QuestionnaireResponse/opinion"}
+    assert (await world.read(given["document"]["reference"]))["type"] == "document"
+    return f"DiagnosticReport/{report['id']}"
 
+
+async def _report_is_delivered(world, report):
+    (delivery,) = await world.find("Task", code=f"{codes.SO_TASK}|{codes.REPORT_DELIVERY}")
+    wanted = {"report": report, "recipient": "Practitioner/rao", "task": f"Task/{delivery['id']}"}
+    assert world.sent[-1] == ("hl7v2.deliver", wanted)
     await world.prove_delivery()
     assert await world.state() == "completed/delivered"
     request = await world.read((await world.case())["focus"]["reference"])
@@ -205,3 +220,41 @@ async def test_an_admission_pauses_the_gathering_and_the_discharge_resumes_it(wo
 async def _everything(world):
     types = ("Task", "Provenance", "GuidanceResponse", "DiagnosticReport", "ServiceRequest", "Bundle", "Composition")
     return {f"{kind}/{item['id']}": item["meta"]["versionId"] for kind in types for item in await world.find(kind)}
+
+
+async def test_a_request_sent_piece_by_piece_is_taken_up_when_it_is_whole(world):
+    entries = request_of(world)
+    task = {**entries["Task"], "id": "late", "focus": {"reference": "ServiceRequest/order"}}
+    del task["for"]
+    await world.arrive(task)
+    assert (await world.read("Task/late"))["status"] == "requested"
+    order = {"reference": "ServiceRequest/order"}
+    await world.arrive(
+        {**entries["ServiceRequest"], "id": "order"},
+        {**entries["QuestionnaireResponse"], "id": "intake", "basedOn": [order]},
+        {**entries["Consent"], "id": "consent"},
+    )
+    await world.change("Task/late", by="system", description="Please hurry")
+    await world.settle()
+    assert await world.state() == "accepted/records-gathering"
+    assert (await world.case())["for"] == {"reference": "Patient/alvarez"}
+
+
+def request_of(world):
+    return {entry["resource"]["resourceType"]: entry["resource"] for entry in world.bundle()["entry"]}
+
+
+async def test_a_plan_that_cannot_be_read_as_a_programme_is_refused(world):
+    plan = await world.read("PlanDefinition/harbor-second-opinion")
+    broken = {**plan, "action": plan["action"][:1]}
+    with pytest.raises(BusinessRule) as refusal:
+        await world.put(broken)
+    assert "'review'" in refusal.value.issues[0].diagnostics
+    await world.put({**broken, "id": "another", "extension": [{"url": "urn:x:y", "valueString": "no programme"}]})
+
+
+async def test_a_case_nobody_can_place_says_so(world):
+    await world.change("PlanDefinition/harbor-second-opinion", by="system", status="retired")
+    await world.submit(code=codes.concept(codes.SO_TASK, codes.CASE))
+    assert await world.state() == "requested"
+    assert _codes([await world.case()]) == [codes.REASON_NO_PROGRAMME]
