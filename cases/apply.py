@@ -11,7 +11,7 @@ from typing import Any, Final
 from cases import codes, decisions, gather, report, report_people
 from cases.calendar import Promise, instant, utc
 from cases.machine import State
-from cases.provenance import transition
+from cases.provenance import actor, transition
 from cases.signature import Signer
 from cases.snapshot import target
 from fhir_server.kernel.errors import NotFound
@@ -88,6 +88,8 @@ async def _record_transition(
 async def _adopt(command: decisions.Adopt, at: Application) -> None:
     stored = await at.tx.reader.read("Task", command.task)
     task = stored.resource()
+    submitted = transition(task, stored.version, "submit", now=utc(at.now), who=actor(task))
+    await at.tx.writer.update(submitted)
     task["code"] = task["code"] | {
         "coding": [*task["code"].get("coding", ()), {"system": codes.SO_TASK, "code": codes.CASE}]
     }
@@ -95,7 +97,7 @@ async def _adopt(command: decisions.Adopt, at: Application) -> None:
     task.setdefault("instantiatesCanonical", command.programme)
     task.setdefault("for", {"reference": command.patient})
     result = await at.tx.writer.update(task, if_match=stored.version)
-    await _record_transition(task, result.stored.version, "submit", (target(task.get("focus")),), at)
+    await _record_transition(task, result.stored.version, "adopt", (target(task.get("focus")),), at)
 
 
 async def _assign_number(command: decisions.AssignNumber, at: Application) -> None:

@@ -114,7 +114,8 @@ async def _case_of_opinion(response: Resource, reader: Reader) -> Snapshot | Non
     for ref in references(response.get("basedOn")):
         cases = await gather.find(reader, "Task", focus=ref, code=f"{codes.SO_TASK}|{codes.CASE}")
         if cases:
-            return await gather.snapshot(reader, cases[-1])
+            case = max(cases, key=lambda item: codes.business_status(item) == codes.IN_REVIEW)
+            return await gather.snapshot(reader, case)
     return None
 
 

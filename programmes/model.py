@@ -23,7 +23,8 @@ _match: Final = f"{_base}/StructureDefinition/so-record-match"
 _recipient: Final = f"{_base}/StructureDefinition/so-recipient"
 
 RULE_LANGUAGE: Final = "text/x-konsil-rule"
-FACTS: Final = frozenset({"age", "residence", "hospitalised", "priority", "consent", "questions"})
+_numbers: Final = frozenset({"age", "questions"})
+FACTS: Final = _numbers | {"residence", "hospitalised", "priority", "consent"}
 _rule_text: Final = re.compile(r"(\w+)\s+(>=|not in|in|is)\s+(\S.*)")
 _days: Final = {"d": 1, "wk": 7, "mo": 30, "a": 365}
 
@@ -229,6 +230,8 @@ def _parse_rule(action: Resource) -> Rule:
             f"Eligibility row '{row_id}' needs an expression in {RULE_LANGUAGE}: one of {', '.join(sorted(FACTS))}, "
             "then >=, in, not in or is, then values."
         )
+    if found[2] == ">=" and (found[1] not in _numbers or not found[3].isdecimal()):
+        raise InvalidProgramme(f"Eligibility row '{row_id}': >= compares {' or '.join(sorted(_numbers))} to a number.")
     details = extension(action, _rule) or {}
     effect = value(extension(details, "effect"))
     if effect not in ("reject", "wait"):

@@ -59,7 +59,9 @@ def _action(plan, step):
     return next(item for item in plan["action"] if item["code"][0]["coding"][0]["code"] == step)
 
 
-@pytest.mark.parametrize("expression", ["agee >= 18", "age > 18", "age >=", "", "residence not in"])
+@pytest.mark.parametrize(
+    "expression", ["agee >= 18", "age > 18", "age >=", "", "residence not in", "age >= old", "residence >= 3"]
+)
 def test_a_rule_that_cannot_be_read_is_refused_at_load_with_its_name(plan, expression):
     row = _action(plan, "eligibility")["action"][0]
     row["condition"][0]["expression"]["expression"] = expression
