@@ -48,7 +48,7 @@ class MllpClient:
             writer.write(frame(raw))
             async with asyncio.timeout(self.destination.acknowledgement_timeout_s):
                 await writer.drain()
-                answer, read = await self._answer()
+                answer, read = await self._answer(control_id)
         except TimeoutError as error:
             await self.close()
             raise DeliveryError("no acknowledgement in time; the connection is closed") from error
@@ -82,7 +82,7 @@ class MllpClient:
             )
         return self._writer
 
-    async def _answer(self) -> tuple[bytes, Acknowledgement]:
+    async def _answer(self, control_id: str) -> tuple[bytes, Acknowledgement]:
         """Return the next acknowledgement; a second one (AA after CA) of an earlier message is passed over."""
         if self._reader is None:
             raise ConnectionResetError
@@ -93,7 +93,7 @@ class MllpClient:
                 read = Acknowledgement.parse(event.payload) if isinstance(event, Frame) else None
                 if read is None:
                     raise NotAnAcknowledgement
-                if read.control_id not in self._settled:
+                if read.control_id == control_id or read.control_id not in self._settled:
                     return event.payload, read
             if not data:
                 raise ConnectionResetError

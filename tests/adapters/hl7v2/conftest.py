@@ -57,6 +57,12 @@ SITE = {
 
 
 @pytest.fixture
+def site_settings() -> dict:
+    """The ``hl7v2`` section of LAKESIDE's site.yaml."""
+    return SITE
+
+
+@pytest.fixture
 def site():
     """``site(acknowledge="enhanced")`` → the hospital LAKESIDE with some settings changed."""
     return lambda **changes: site_from("lakeside", {**SITE, **changes})

@@ -131,6 +131,16 @@ async def test_a_second_acknowledgement_of_an_earlier_message_is_passed_over():
         await client.close()
 
 
+async def test_a_message_that_was_refused_may_be_sent_again_on_the_same_connection():
+    def is_in_trouble(raw):
+        return frame(acknowledge(Header.parse(raw), "AE"))
+
+    async with receiver(is_in_trouble, accepts) as (port, _):
+        client = MllpClient(destination(port, keep_connection=True))
+        assert [(await client.send(message("M1"), "M1"))[1].code for _ in range(2)] == ["AE", "AA"]
+        await client.close()
+
+
 async def test_an_answer_that_is_no_acknowledgement_is_an_error():
     async with receiver(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n\x0b") as (port, _):
         with pytest.raises(DeliveryError):
