@@ -72,6 +72,7 @@ OUTPUT_PROOF: Final = "delivery-proof"  # string: how the receiver acknowledged
 
 # Task.statusReason (so-reason).
 REASON_NO_CANDIDATE: Final = "no-candidate"
+REASON_NOT_ACTIVE: Final = "request-not-active"
 REASON_CASE_CLOSED: Final = "case-closed"
 REASON_NO_PROGRAMME: Final = "no-programme"
 REASON_NOT_DELIVERED: Final = "not-delivered"

@@ -55,13 +55,17 @@ def decide(snapshot: Snapshot, programme: Programme, now: datetime) -> tuple[Dec
         return (Adopt(_id(snapshot.case), reference(snapshot.patient), programme.url),)
     if snapshot.state.closed:
         return tuple(_close(snapshot))
-    if aborted := tuple(_abort(snapshot)):
-        return aborted
+    if ended := (*_abort(snapshot), *_revoke(snapshot, now)):
+        return ended
     step = _steps.get(snapshot.state)
     return tuple(step(snapshot, programme, now)) if step else ()
 
 
 def _submitted(snapshot: Snapshot, programme: Programme, _now: datetime) -> Steps:
+    if snapshot.request.get("status") != "active":
+        words = "The ServiceRequest is not active; the case begins when it is."
+        yield from _explain(snapshot, (codes.REASON_NOT_ACTIVE, words))
+        return
     known = any(item.get("system") == programme.number_system for item in snapshot.request.get("identifier", ()))
     if not known:
         yield AssignNumber(str(snapshot.request["id"]))
@@ -224,7 +228,18 @@ def _close(snapshot: Snapshot) -> Steps:
 def _abort(snapshot: Snapshot) -> Steps:
     """A late cancellation the coordinator accepted ends the case; one that is only requested changes nothing."""
     if any(task["status"] in ("accepted", "completed") for task in snapshot.of_kind(codes.ABORT)):
-        yield SetStatus(_id(snapshot.case), State("cancelled"), "cancel", (codes.CANCELLED, "Cancelled on request."))
+        reason = (codes.CANCELLED, "Cancelled on request.")
+        yield SetStatus(_id(snapshot.case), State("cancelled"), "cancel", reason)
+
+
+def _revoke(snapshot: Snapshot, now: datetime) -> Steps:
+    """A revoked request cancels the case; once work has started it asks a coordinator to."""
+    if snapshot.request.get("status") not in ("revoked", "entered-in-error"):
+        return
+    if snapshot.state.status != "in-progress":
+        yield SetStatus(_id(snapshot.case), State("cancelled"), "cancel", (codes.CANCELLED, "The request was revoked."))
+    elif not snapshot.of_kind(codes.ABORT):
+        yield CreateTask(tasks.abort(snapshot, utc(now)), "request-abort", because=(reference(snapshot.request),))
 
 
 def _explain(snapshot: Snapshot, reason: tuple[str, str] | None) -> Iterator[Explain]:

@@ -86,16 +86,22 @@ def gather_facts(snapshot: Snapshot, programme: Programme, now: datetime) -> Map
 def find_intake(snapshot: Snapshot, programme: Programme) -> Resource | None:
     """Return the physician's completed QuestionnaireResponse of this case.
 
-    It is named by Task.input or ServiceRequest.supportingInfo, or it is based on the ServiceRequest itself.
+    It is named by Task.input or ServiceRequest.supportingInfo, or it is based on the ServiceRequest itself; failing
+    that, it is the newest of the programme's intakes that is based on no request at all.
     """
     request = reference(snapshot.request)
     named = set(targets(snapshot.request.get("supportingInfo")))
     named |= {target(item.get("valueReference")) for item in snapshot.case.get("input", ())}
-    for response in snapshot.responses:
-        linked = reference(response) in named or request in targets(response.get("basedOn"))
-        if linked and canonical(response) != programme.opinion and response.get("status") in ("completed", "amended"):
+    finished = [
+        response
+        for response in snapshot.responses
+        if canonical(response) != programme.opinion and response.get("status") in ("completed", "amended")
+    ]
+    for response in finished:
+        if reference(response) in named or request in targets(response.get("basedOn")):
             return response
-    return None
+    unbound = [item for item in finished if canonical(item) == programme.intake and not item.get("basedOn")]
+    return max(unbound, key=lambda item: (str(item.get("authored", "")), str(item["id"])), default=None)
 
 
 def guidance(assessment: Assessment, snapshot: Snapshot, programme: Programme, now: str) -> dict[str, Any]:

@@ -82,6 +82,15 @@ def recipient_of(recipient: Recipient, snapshot: Snapshot) -> str:
     return asked or reference(snapshot.patient)
 
 
+def abort(snapshot: Snapshot, now: str) -> dict[str, Any]:
+    """Return the question to the coordinator whether work that has started shall end."""
+    task = _sub_task(codes.ABORT, "revoked", snapshot, now)
+    task["description"] = "The ServiceRequest was revoked while the review was under way"
+    if requester := target(snapshot.request.get("requester")):
+        task["requester"] = {"reference": requester}
+    return task
+
+
 def are_delivered(deliveries: Iterable[Resource]) -> bool:
     """Tell whether every delivery is proven; one may be given up with a reason, as long as another is proven."""
     found = tuple(deliveries)

@@ -266,6 +266,25 @@ def test_whatever_state_the_case_is_in_only_rows_of_the_machine_are_decided(
             assert find(codes.CASE, before.state, command.state), f"{before.state} → {command.state}"
 
 
+def test_a_request_that_is_still_a_draft_holds_the_case(snapshot, programme, now, at_state):
+    draft = replace(at_state(snapshot, "requested", codes.SUBMITTED), request={**snapshot.request, "status": "draft"})
+    (explained,) = decide(draft, programme, now)
+    assert explained.reason[0] == codes.REASON_NOT_ACTIVE
+
+
+def test_a_revoked_request_cancels_the_case_before_the_work_begins(gathering, programme, now):
+    revoked = replace(gathering, request={**gathering.request, "status": "revoked"})
+    assert _moves(decide(revoked, programme, now)) == ["cancelled"]
+
+
+def test_a_revoked_request_asks_the_coordinator_once_the_work_has_begun(reviewing, programme, now):
+    case = reviewing("in-progress", "in-progress", codes.IN_REVIEW)
+    revoked = replace(case, request={**case.request, "status": "revoked"})
+    (created,) = decide(revoked, programme, now)
+    assert codes.kind_of(created.resource) == codes.ABORT
+    assert decide(replace(revoked, tasks=(*case.tasks, created.resource)), programme, now) == ()
+
+
 def test_deciding_is_the_same_however_often_it_is_done(snapshot, programme, now):
     assert decide(snapshot, programme, now) == decide(snapshot, programme, now)
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cases import codes
-from cases.eligibility import assess, gather_facts, guidance, outcome_of
+from cases.eligibility import assess, find_intake, gather_facts, guidance, outcome_of
 
 _inpatient = {
     "resourceType": "Encounter",
@@ -136,3 +136,26 @@ def test_the_guidance_response_lists_every_row_and_is_the_same_when_made_twice(s
     assert outcome_of(first) == "waiting"
     assert [row["name"] for row in first["contained"][0]["parameter"]] == [rule.id for rule in programme.rules]
     assert codes.code_in(first["reasonCode"][0], codes.SO_REASON) == "consent"
+
+
+def test_an_intake_based_on_nothing_is_taken_when_none_names_the_request(snapshot, programme, intake):
+    unbound = {key: value for key, value in intake.items() if key != "basedOn"}
+    newer = {**unbound, "id": "newer", "authored": "2026-03-02"}
+    other = {**intake, "id": "other", "basedOn": [{"reference": "ServiceRequest/another"}]}
+    assert find_intake(replace(snapshot, responses=(unbound, newer, other)), programme)["id"] == "newer"
+    assert find_intake(replace(snapshot, responses=(newer, intake)), programme)["id"] == "intake"
+
+
+def test_a_draft_intake_is_none(snapshot, programme, intake):
+    assert find_intake(replace(snapshot, responses=({**intake, "status": "in-progress"},)), programme) is None
+
+
+@pytest.mark.parametrize("link", ["supportingInfo", "input"])
+def test_the_request_or_the_task_may_name_the_intake(snapshot, programme, intake, link):
+    unbound = {key: value for key, value in intake.items() if key not in ("basedOn", "questionnaire")}
+    named = {"reference": "QuestionnaireResponse/intake"}
+    if link == "input":
+        seen = replace(snapshot, case={**snapshot.case, "input": [{"valueReference": named}]})
+    else:
+        seen = replace(snapshot, request={**snapshot.request, "supportingInfo": [named]})
+    assert find_intake(replace(seen, responses=(unbound,)), programme) == unbound

@@ -88,51 +88,60 @@ def consent() -> dict[str, Any]:
     }
 
 
-def request_bundle(*, with_consent: bool = True, **task: Any) -> dict[str, Any]:
-    subject, rao = {"reference": "Patient/alvarez"}, {"reference": "Practitioner/rao"}
-    order, intake, case = (f"urn:uuid:0f6f7f2e-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+_subject, _rao = {"reference": "Patient/alvarez"}, {"reference": "Practitioner/rao"}
+_urn = "urn:uuid:0f6f7f2e-0000-4000-8000-00000000000"
+
+
+def order() -> dict[str, Any]:
+    return {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "priority": "routine",
+        "reasonCode": [codes.concept(*codes.SECOND_OPINION)],
+        "subject": _subject,
+        "requester": _rao,
+        "authoredOn": "2026-03-02T09:35:00-05:00",
+    }
+
+
+def intake(request: str) -> dict[str, Any]:
     asked = (("question-1", "Do you agree with the diagnosis?"), ("question-2", "Is immunotherapy right?"))
-    resources = [
-        (order, {
-            "resourceType": "ServiceRequest",
-            "status": "active",
-            "intent": "order",
-            "priority": "routine",
-            "reasonCode": [codes.concept(*codes.SECOND_OPINION)],
-            "subject": subject,
-            "requester": rao,
-            "authoredOn": "2026-03-02T09:35:00-05:00",
-        }),
-        (intake, {
-            "resourceType": "QuestionnaireResponse",
-            "questionnaire": f"{codes.BASE}/Questionnaire/harbor-intake",
-            "status": "completed",
-            "basedOn": [{"reference": order}],
-            "subject": subject,
-            "authored": "2026-03-02T09:34:00-05:00",
-            "author": rao,
-            "item": [{
-                "linkId": "questions",
-                "item": [{"linkId": link, "answer": [{"valueString": text}]} for link, text in asked],
-            }],
-        }),
-        (case, {
-            "resourceType": "Task",
-            "status": "requested",
-            "intent": "order",
-            "code": codes.concept(*codes.FULFILL),
-            "focus": {"reference": order},
-            "for": subject,
-            "requester": rao,
-            "owner": {"reference": "Organization/harbor"},
-            "authoredOn": "2026-03-02T09:35:00-05:00",
-        } | task),
-    ]  # fmt: skip
+    questions = [{"linkId": link, "answer": [{"valueString": text}]} for link, text in asked]
+    return {
+        "resourceType": "QuestionnaireResponse",
+        "questionnaire": f"{codes.BASE}/Questionnaire/harbor-intake",
+        "status": "completed",
+        "basedOn": [{"reference": request}],
+        "subject": _subject,
+        "authored": "2026-03-02T09:34:00-05:00",
+        "author": _rao,
+        "item": [{"linkId": "questions", "item": questions}],
+    }
+
+
+def submission(request: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Task",
+        "status": "requested",
+        "intent": "order",
+        "code": codes.concept(*codes.FULFILL),
+        "focus": {"reference": request},
+        "for": _subject,
+        "requester": _rao,
+        "owner": {"reference": "Organization/harbor"},
+        "authoredOn": "2026-03-02T09:35:00-05:00",
+    }
+
+
+def request_bundle(*, with_consent: bool = True, **task: Any) -> dict[str, Any]:
+    """The physician's transaction; ``task`` changes its Task."""
+    resources = [order(), intake(f"{_urn}0"), submission(f"{_urn}0") | task]
     if with_consent:
-        resources.append(("urn:uuid:0f6f7f2e-0000-4000-8000-000000000004", consent()))
+        resources.append(consent())
     entries = [
-        {"fullUrl": url, "resource": item, "request": {"method": "POST", "url": item["resourceType"]}}
-        for url, item in resources
+        {"fullUrl": f"{_urn}{number}", "resource": item, "request": {"method": "POST", "url": item["resourceType"]}}
+        for number, item in enumerate(resources)
     ]
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 

@@ -304,3 +304,17 @@ def _order():
         "subject": {"reference": "Patient/alvarez"},
         "requester": {"reference": _rao},
     }
+
+
+async def test_revoking_the_order_ends_the_case_early_and_asks_later(world):
+    await world.to_review()
+    request = (await world.case())["focus"]["reference"]
+    await world.change(request, by=_rao, status="revoked")
+    await world.settle()
+    assert await world.state() == "in-progress/in-review"
+    abort = await _task(world, codes.ABORT)
+    await world.change(abort, by=_adler, status="rejected", statusReason={"text": "The opinion is nearly written"})
+    await world.settle()
+    assert await world.state() == "in-progress/in-review"
+    await world.answer()
+    assert await world.state() == "in-progress/signed"
