@@ -17,7 +17,8 @@ def demo(
 
     Example: konsil demo --exit
     """
-    from konsil.demo.run import DemoError, run  # noqa: PLC0415 - loads pydicom, typst and the rest only for the demo
+    from konsil.demo.run import run  # noqa: PLC0415 - loads pydicom, typst and the rest only for the demo
+    from konsil.demo.server import DemoError  # noqa: PLC0415 - as above
     from konsil.settings import Settings  # noqa: PLC0415 - as above
 
     given: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}

@@ -77,17 +77,26 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 class Endpoint:
-    """An ASGI application for one interaction. ``open`` means no token is asked for."""
+    """An ASGI application for one interaction.
 
-    def __init__(self, edge: Edge, interaction: str, handler: Handler, *, open: bool = False) -> None:
+    ``open`` means no token is asked for; ``content_of`` names the one type the route is for, whose answers may be
+    something else than FHIR.
+    """
+
+    def __init__(
+        self, edge: Edge, interaction: str, handler: Handler, *, open: bool = False, content_of: str | None = None
+    ) -> None:
         self._edge = edge
         self._interaction = interaction
         self._handler = handler
         self._open = open
+        self._content_of = content_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         started = time.perf_counter()
+        if self._content_of:
+            scope["path_params"]["type"] = self._content_of
         call = Call(self._edge, Request(scope, receive), self._interaction, uuid.uuid4().hex)
         try:
             response = await self._answer(call)
@@ -111,7 +120,8 @@ class Endpoint:
 
     async def _handle(self, call: Call) -> Response:
         request = call.request
-        check_accept(request.headers.get("accept"), request.query_params.get("_format"))
+        if self._content_of is None:
+            check_accept(request.headers.get("accept"), request.query_params.get("_format"))
         if not self._open:
             call.subject = await self._edge.authenticate(request.headers.get("authorization"))
         call.preference = parse_prefer(request.headers.get("prefer"))

@@ -31,7 +31,7 @@ from fhir_server.rest.negotiation import check_content_type
 from fhir_server.store.audit import AuditRow
 from fhir_server.store.database import Transaction
 from fhir_server.store.reader import Reader
-from fhir_server.store.records import WriteResult
+from fhir_server.store.records import Stored, WriteResult
 
 T = TypeVar("T")
 
@@ -46,11 +46,16 @@ class _Reading:
 
 async def handle_read(call: Call) -> Response:
     """GET Type/id."""
-    resource_type, resource_id = _type(call), call.path("id") or ""
+    return responses.resource(await read_audited(call, _type(call)), call.header("if-none-match"))
+
+
+async def read_audited(call: Call, resource_type: str) -> Stored:
+    """Return the current version of the call's resource; that it was read is in the audit trail."""
+    resource_id = call.path("id") or ""
     async with call.database.reading(call.subject) as reader:
         stored = await read(_Reading(reader), resource_type, resource_id)
     await _audit(call, resource_type, resource_id, stored.version)
-    return responses.resource(stored, call.header("if-none-match"))
+    return stored
 
 
 async def handle_vread(call: Call) -> Response:
@@ -93,7 +98,7 @@ async def handle_create(call: Call) -> Response:
         resource = json.decode_resource(call.body)
         return await create(tx, resource, call.header("if-none-exist"), resource_type=resource_type)
 
-    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+    return responses.written(await write(call, work), call.base_url, call.preference.returns)
 
 
 async def handle_update(call: Call) -> Response:
@@ -107,7 +112,7 @@ async def handle_update(call: Call) -> Response:
             return await conditional_update(tx, resource_type, _pairs(call), resource, if_match)
         return await update(tx, resource_type, resource_id, resource, if_match)
 
-    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+    return responses.written(await write(call, work), call.base_url, call.preference.returns)
 
 
 async def handle_patch(call: Call) -> Response:
@@ -121,7 +126,7 @@ async def handle_patch(call: Call) -> Response:
             return await conditional_patch(tx, resource_type, _pairs(call), operations, if_match)
         return await patch(tx, resource_type, resource_id, operations, if_match)
 
-    return responses.written(await _write(call, work), call.base_url, call.preference.returns)
+    return responses.written(await write(call, work), call.base_url, call.preference.returns)
 
 
 async def handle_delete(call: Call) -> Response:
@@ -133,7 +138,7 @@ async def handle_delete(call: Call) -> Response:
             return await conditional_delete(tx, resource_type, _pairs(call), call.header("if-match"))
         return await delete(tx, resource_type, resource_id, call.header("if-match"))
 
-    return responses.deleted(await _write(call, work), call.preference.returns)
+    return responses.deleted(await write(call, work), call.preference.returns)
 
 
 async def handle_bundle(call: Call) -> Response:
@@ -151,7 +156,7 @@ async def handle_bundle(call: Call) -> Response:
             fresh = json.decode_resource(call.body)
             return await transaction.apply(tx, fresh, base_url=call.base_url, prefer=returns)
 
-        answer = await _write(call, work)
+        answer = await write(call, work)
     else:
         raise InvalidRequest("The FHIR base takes a Bundle of type transaction or batch.", expression="Bundle.type")
     rows = tuple(audit_rows(call.subject, call.id, bundle, answer))
@@ -168,7 +173,8 @@ async def handle_unknown(call: Call) -> Response:
     raise _unknown_type(first)
 
 
-async def _write(call: Call, work: Callable[[Transaction], Awaitable[T]]) -> T:
+async def write(call: Call, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    """Return what ``work`` returns, after its one transaction is committed."""
     return await call.database.run(call.subject, work, request_id=call.id)
 
 

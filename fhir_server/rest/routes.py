@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.kernel import json
-from fhir_server.rest import handlers
+from fhir_server.rest import binary, handlers
 from fhir_server.rest.edge import DEFAULT_BODY_LIMIT_BYTES, Authenticate, Call, Edge, Endpoint, Handler
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.negotiation import CONTENT_TYPE
@@ -31,6 +31,11 @@ _table: tuple[tuple[str, str, str, Handler], ...] = (
     ("PUT", "/{type}", "update", handlers.handle_update),
     ("PATCH", "/{type}", "patch", handlers.handle_patch),
     ("DELETE", "/{type}", "delete", handlers.handle_delete),
+)
+_binary: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/Binary/{id}", "read", binary.handle_read_binary),
+    ("POST", "/Binary", "create", binary.handle_create_binary),
+    ("PUT", "/Binary/{id}", "update", binary.handle_update_binary),
 )
 _all_methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -53,6 +58,9 @@ def build_router(
     metadata = Endpoint(edge, "capabilities", _metadata_handler(edge.base_url), open=True)
     unknown = Endpoint(edge, "unknown", handlers.handle_unknown)
     routes: list[BaseRoute] = [*more, Route(f"{prefix}/metadata", metadata, methods=["GET"])]
+    for method, path, interaction, handler in _binary:
+        endpoint = Endpoint(edge, interaction, handler, content_of="Binary")
+        routes.append(Route(prefix + path, endpoint, methods=[method]))
     for method, path, interaction, handler in _table:
         routes.append(Route(prefix + path, Endpoint(edge, interaction, handler), methods=[method]))
     routes += [Route(prefix + path, unknown, methods=_all_methods) for path in ("", "/{path:path}")]
