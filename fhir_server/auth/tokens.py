@@ -19,8 +19,6 @@ from fhir_server.store.tokens import TokenRow, add_token, find_token, revoke_tok
 DEFAULT_LIFETIME = timedelta(days=30)
 USER_TYPES = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person", "Device", "Organization")
 
-_authority = Subject.system("auth", "")
-
 
 async def issue(
     database: Database,
@@ -40,8 +38,8 @@ async def issue(
     if lifetime <= timedelta(0):
         raise InvalidRequest("The lifetime of a token must be longer than nothing.")
     token = secrets.token_urlsafe(32)
-    async with database.transaction(_authority) as tx:
-        await add_token(tx.connection, _digest(token), TokenRow(reference, " ".join(scopes.split()), bound), lifetime)
+    async with database.connection() as connection:
+        await add_token(connection, _digest(token), TokenRow(reference, " ".join(scopes.split()), bound), lifetime)
     return token
 
 
@@ -55,8 +53,8 @@ async def authenticate(database: Database, header: str | None) -> Subject:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("Only bearer tokens are accepted: send 'Authorization: Bearer <token>'.")
-    async with database.transaction(_authority) as tx:
-        row = await find_token(tx.connection, _digest(token.strip()))
+    async with database.connection() as connection:
+        row = await find_token(connection, _digest(token.strip()))
     if row is None:
         raise Unauthorized("The access token is unknown, expired or revoked.")
     return Subject(row.reference, row.reference, _parsed(row.scopes), row.patient)
@@ -64,8 +62,8 @@ async def authenticate(database: Database, header: str | None) -> Subject:
 
 async def revoke(database: Database, token: str) -> bool:
     """End ``token`` at once; tell whether it was live."""
-    async with database.transaction(_authority) as tx:
-        return await revoke_token(tx.connection, _digest(token))
+    async with database.connection() as connection:
+        return await revoke_token(connection, _digest(token))
 
 
 def _digest(token: str) -> bytes:

@@ -23,12 +23,12 @@ async def create(
     """Store ``resource`` under a new id, whatever id it carries.
 
     ``if_none_exist`` is the query of the If-None-Exist header: one match → outcome ``existing`` and nothing written,
-    more → PreconditionFailed. ``resource_type`` is the type in the URL, when there is one; ``id`` the new id, when it
-    was given out already (links in a transaction).
+    more → PreconditionFailed. ``resource_type`` is the type in the URL, when there is one; ``id`` the id
+    made for it beforehand by ``new_id`` (a transaction needs it for links).
     """
     require_type(resource, resource_type)
     condition = create_condition(resource["resourceType"], if_none_exist) if if_none_exist is not None else None
-    return await tx.writer.create(resource, id=id, if_none_exist=condition)
+    return await tx.writer.create(resource, id=id, fresh=True, if_none_exist=condition)
 
 
 def create_condition(resource_type: str, if_none_exist: str) -> SearchQuery:

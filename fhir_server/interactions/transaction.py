@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#transaction
 """
 
+import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fhir_server.store.database import Transaction
 from fhir_server.store.records import Stored, WriteResult
 
 _restful = re.compile(r"https?://.+/([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})$")
+_turn = 50
 _urn = ("urn:uuid:", "urn:oid:")
 
 
@@ -61,7 +63,9 @@ async def apply(
             done[entry.index] = await _delete(tx, entry, plan, prefer)
     await _identify(tx, entries, plan)
     await _resolve(tx, entries, plan)
-    for entry in (*_with_method(entries, "POST"), *_with_method(entries, "PUT", "PATCH")):
+    for number, entry in enumerate((*_with_method(entries, "POST"), *_with_method(entries, "PUT", "PATCH"))):
+        if number % _turn == 0:
+            await asyncio.sleep(0)  # let other requests have their turn: a large bundle is a second of computing
         with located(entry):
             done[entry.index] = answers.written(await _write(tx, entry, plan), prefer)
     for entry in _with_method(entries, "GET", "HEAD"):

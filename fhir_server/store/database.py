@@ -132,13 +132,19 @@ class Database:
                 await transaction.writer.flush()
 
     @asynccontextmanager
-    async def reading(self, subject: Subject) -> AsyncIterator[Reader]:
-        """A Reader without a transaction around it: the quick way to one read or one search."""
+    async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection without a transaction around it: for single statements on tables that hold no resources."""
         with translated():
             async with self._pool.connection() as connection:
                 if not connection.autocommit:
                     await connection.set_autocommit(True)
-                yield Reader(connection, subject, self._key)
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self, subject: Subject) -> AsyncIterator[Reader]:
+        """A Reader without a transaction around it: the quick way to one read or one search."""
+        async with self.connection() as connection:
+            yield Reader(connection, subject, self._key)
 
     async def run(
         self,

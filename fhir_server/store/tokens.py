@@ -9,15 +9,15 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-_insert = """
+_insert = b"""
 INSERT INTO fhir.access_token (digest, reference, scopes, patient, expires_at)
 VALUES (%s, %s, %s, %s, now() + %s)
 """
-_find = """
+_find = b"""
 SELECT reference, scopes, patient FROM fhir.access_token
 WHERE digest = %s AND expires_at > now() AND revoked_at IS NULL
 """
-_revoke = "UPDATE fhir.access_token SET revoked_at = now() WHERE digest = %s AND revoked_at IS NULL"
+_revoke = b"UPDATE fhir.access_token SET revoked_at = now() WHERE digest = %s AND revoked_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ async def add_token(connection: AsyncConnection[Any], digest: bytes, row: TokenR
 
 async def find_token(connection: AsyncConnection[Any], digest: bytes) -> TokenRow | None:
     """Return the row of a token that is neither expired nor revoked."""
-    cursor = await connection.execute(_find, (digest,))
+    cursor = await connection.execute(_find, (digest,), prepare=True)
     found = await cursor.fetchone()
     return TokenRow(*found) if found else None
 

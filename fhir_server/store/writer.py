@@ -57,9 +57,9 @@ class Writer:
         self._rows: dict[str, list[Json]] = {}
 
     async def create(
-        self, resource: Json, *, id: str | None = None, if_none_exist: SearchQuery | None = None
+        self, resource: Json, *, id: str | None = None, fresh: bool = False, if_none_exist: SearchQuery | None = None
     ) -> WriteResult:
-        """Store a new resource, under ``id`` or a fresh one.
+        """Store a new resource, under ``id`` or a fresh one; ``fresh`` says that ``id`` is one nobody can have yet.
 
         Raises InvalidResource, Forbidden, Conflict (the id is taken), PreconditionFailed (the condition matches many).
         """
@@ -69,7 +69,7 @@ class Writer:
             existing = await self._match(if_none_exist)
             if existing is not None:
                 return WriteResult(existing, "existing")
-        old = await self._lock(resource_type, id, grants) if id is not None else None
+        old = await self._lock(resource_type, id, grants) if id is not None and not fresh else None
         if old is not None and not old.stored.deleted:
             raise Conflict(f"{resource_type}/{id} exists already. Update it, or leave the id to the server.")
         return await self._store({**resource, "id": id or new_id()}, old, "create", grants, None)
