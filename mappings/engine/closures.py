@@ -1,19 +1,20 @@
 """The closures rows are made of: reading a field or part, making a value of it, putting it where it belongs."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mappings.engine.condition import Test
 from mappings.engine.context import Context, Draft, business_id
 from mappings.engine.errors import MappingLoadError, ValueFault
 from mappings.engine.protocol import TraceRow
 from mappings.engine.rows import Row
-from mappings.engine.source import Read, Source, first_text, inner, parse_source, segment_field, split
+from mappings.engine.source import Source, element, first_text, inner, parse_source, segment_field, split
 from mappings.engine.tables import Table, Translation
 from mappings.engine.target import Put, compile_target, fresh, top_element
 
 Convert = Callable[[Any, Context], Any]
-RunRow = Callable[[Any, Context, dict[str, Any]], bool]
+RunRow = Callable[[Any, Context, dict[str, Any], str], bool]
+"""(frame, context, target, raw text of the element the row reads) → whether it wrote."""
 RunMap = Callable[[Any, Context, dict[str, Any]], None]
 
 NULL = '""'
@@ -26,25 +27,40 @@ def failing(text: str) -> Convert:
     raise MappingLoadError(text)
 
 
-def all_rows(rows: list[tuple[int, RunRow]], *, datatype: bool) -> RunMap:
-    """Run a map's rows; each is given with the element it reads, so that an absent one costs no call.
+class Step(NamedTuple):
+    """A row, with what lets it be passed over without a call.
 
-    Of a segment that is the field's number, 0 (the name, never empty) for a row that reads no single field of it; of a
-    data type it is the component's place, -1 for none.
+    ``element``: of a segment the number of the field it reads, 0 (the name, never empty) for none; of a data type the
+    component's place, -1 for none. ``guard`` and ``allowed``: a field whose plain value decides that ``when`` fails.
     """
+
+    element: int
+    guard: int
+    allowed: frozenset[str]
+    run: RunRow
+
+
+def all_rows(rows: list[Step], *, datatype: bool) -> RunMap:
+    """Run a map's rows in order, passing over those whose element is absent."""
 
     def over_fields(frame: Any, context: Context, target: dict[str, Any]) -> None:
         fields = frame.fields
         count = len(fields)
-        for number, row in rows:
+        for number, guard, allowed, row in rows:
             if number < count and fields[number]:
-                row(frame, context, target)
+                if guard:
+                    text = fields[guard] if guard < count else ""
+                    if text not in allowed and (not text or text.isalnum()):
+                        continue
+                row(frame, context, target, fields[number])
 
     def over_parts(frame: Any, context: Context, target: dict[str, Any]) -> None:
         count = len(frame)
-        for place, row in rows:
-            if place < 0 or (place < count and frame[place]):
-                row(frame, context, target)
+        for place, _, _, row in rows:
+            if place < 0:
+                row(frame, context, target, "")
+            elif place < count and frame[place]:
+                row(frame, context, target, frame[place])
 
     return over_parts if datatype else over_fields
 
@@ -57,9 +73,9 @@ def remembered(convert: Convert) -> Convert:
         key = (convert, text, context.component, context.subcomponent)
         if key in codes:
             return fresh(codes[key])
-        before = len(context.warnings)
+        before = context.warned
         value = convert(text, context)
-        if len(context.warnings) == before and context.unescape(text) is text and len(codes) < _MOST_CODES:
+        if context.warned == before and context.unescape(text) is text and len(codes) < _MOST_CODES:
             codes[key] = fresh(value)
         return value
 
@@ -68,25 +84,36 @@ def remembered(convert: Convert) -> Convert:
 
 def conditional(test: Test, run: RunRow) -> RunRow:
     """Run the row only where its ``when`` holds."""
-    return lambda frame, context, target: test(frame, context) and run(frame, context, target)
+    return lambda frame, context, target, raw: test(frame, context) and run(frame, context, target, raw)
 
 
 def field_row(row: Row, source: Source, own: str, convert: Convert) -> RunRow:
     """A row of a segment map: one field, first repetition or all; faults get their ERR-2 location here."""
-    read = segment_field(source, own)
-    narrow = inner(source)
-    put = compile_target(row.to)
-    every = row.list
+    read = None if source.name == own else segment_field(source, own)
+    write = _repetitions(source, convert, compile_target(row.to), every=row.list)
     clears = top_element(row.to) if row.null == "clear" else None
 
-    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
-        raw = read(frame, context)
-        if not raw:
-            return False
+    def run(frame: Any, context: Context, target: dict[str, Any], raw: str) -> bool:
+        if read is not None:
+            raw = read(frame, context)
+            if not raw:
+                return False
         if raw == NULL:
             if clears:
                 context.clears.append(clears)
             return False
+        return write(raw, frame, context, target)
+
+    return run
+
+
+def _repetitions(
+    source: Source, convert: Convert, put: Put, *, every: bool
+) -> Callable[[str, Any, Context, dict[str, Any]], bool]:
+    """Return what writes the first repetition of a field, or each."""
+    narrow = inner(source)
+
+    def write(raw: str, frame: Any, context: Context, target: dict[str, Any]) -> bool:
         wrote = False
         repetitions = raw.split(context.repetition) if context.repetition else [raw]
         for number, repetition in enumerate(repetitions, start=1):
@@ -104,7 +131,7 @@ def field_row(row: Row, source: Source, own: str, convert: Convert) -> RunRow:
                 break
         return wrote
 
-    return run
+    return write
 
 
 def _location(source: Source, frame: Any, repetition: int) -> str:
@@ -113,11 +140,12 @@ def _location(source: Source, frame: Any, repetition: int) -> str:
     return "^".join(str(part) for part in parts if part is not None)
 
 
-def part_row(read: Read, convert: Convert, put: Put) -> RunRow:
+def part_row(source: Source, convert: Convert, put: Put) -> RunRow:
     """A row of a data type map: one component or sub-component."""
+    sub = element(source.component) if source.component else None
 
-    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
-        text = read(frame, context)
+    def run(_: Any, context: Context, target: dict[str, Any], raw: str) -> bool:
+        text = sub(split(raw, context.subcomponent)) if sub else raw
         if not text or text == NULL:
             return False
         value = convert(text, context)
@@ -132,7 +160,7 @@ def part_row(read: Read, convert: Convert, put: Put) -> RunRow:
 def frame_row(convert: Convert, put: Put) -> RunRow:
     """A row that reads its whole segment or value."""
 
-    def run(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+    def run(frame: Any, context: Context, target: dict[str, Any], _: str) -> bool:
         value = convert(frame, context)
         if value is None:
             return False
@@ -145,7 +173,7 @@ def frame_row(convert: Convert, put: Put) -> RunRow:
 def siblings_row(name: str, convert: Convert, put: Put, *, every: bool) -> RunRow:
     """A row that reads other segments of the same group: the first, or each."""
 
-    def run(_: Any, context: Context, target: dict[str, Any]) -> bool:
+    def run(_frame: Any, context: Context, target: dict[str, Any], _: str) -> bool:
         wrote = False
         for segment in context.group.own(name):
             value = convert(segment, context)
@@ -215,14 +243,18 @@ def translated(table: Table, kind: str) -> Convert:
     """Translate a code to a code, Coding or CodeableConcept of the table."""
 
     def convert(text: str, context: Context) -> Any:
-        code = context.plain(text)
+        code = text if text.isalnum() else context.plain(text)
         found = _lookup(table, code, context) if code else None
         if kind == "code":
             return found.code or None if found else None
-        coding = found.coding() if found else {"system": table.system, "code": code} if code and table.system else None
-        if coding is None:
-            return {"text": code} if code and kind == "CodeableConcept" else None
-        return coding if kind == "Coding" else {"coding": [coding]}
+        if found:
+            return found.coding() if kind == "Coding" else {"coding": [found.coding()]}
+        if not code:
+            return None
+        if table.system:
+            coding = {"system": table.system, "code": code}
+            return coding if kind == "Coding" else {"coding": [coding]}
+        return {"text": code} if kind == "CodeableConcept" else None
 
     return convert
 
@@ -261,12 +293,12 @@ def tracing(row: Row, run: RunRow, level: int) -> RunRow:
     """Record what the row wrote, unless rows inside it recorded the parts themselves."""
     path = row.to.replace("[]", "")
 
-    def traced(frame: Any, context: Context, target: dict[str, Any]) -> bool:
+    def traced(frame: Any, context: Context, target: dict[str, Any], raw: str) -> bool:
         if context.trace is None:
-            return run(frame, context, target)
+            return run(frame, context, target, raw)
         before = len(context.trace)
         context.trail.append(path)
-        wrote = run(frame, context, target)
+        wrote = run(frame, context, target, raw)
         if wrote and len(context.trace) == before:
             value = _shown(row, frame, context, level)
             where = ".".join(context.trail)

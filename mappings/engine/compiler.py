@@ -3,6 +3,7 @@
 A compiled map takes (frame, context, target): the frame is a segment, or the split parts of a data type value.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from mappings.engine.closures import (
     Convert,
     RunMap,
     RunRow,
+    Step,
     all_rows,
     as_object,
     code_after,
@@ -35,6 +37,7 @@ from mappings.engine.source import Read, Source, datatype_part, first_text, pars
 from mappings.engine.tables import Table
 from mappings.engine.target import compile_target, fresh
 
+_simple = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+) (?:= (\w+)|in \[([\w, ]+)\])")
 _CODES = "CWE."
 """Data type maps of this type are remembered: their values are codes, few and often repeated."""
 
@@ -56,9 +59,12 @@ class Compiler:
         done = self._compiled.get((address, level))
         if done is None:
             row_map = self._maps[address]
-            rows: list[tuple[int, RunRow]] = []
+            rows: list[Step] = []
             self._compiled[address, level] = done = all_rows(rows, datatype=level > 0)
-            rows.extend((_element(row, row_map, level), self._row(row, row_map, level)) for row in row_map.rows)
+            rows.extend(
+                Step(_element(row, row_map, level), *_guard(row, row_map, level), self._row(row, row_map, level))
+                for row in row_map.rows
+            )
         return done
 
     def _row(self, row: Row, row_map: RowMap, level: int) -> RunRow:
@@ -87,7 +93,7 @@ class Compiler:
         put = compile_target(row.to)
         value = row.value
 
-        def run(_: Any, _context: Context, target: dict[str, Any]) -> bool:
+        def run(_frame: Any, _context: Context, target: dict[str, Any], _: str) -> bool:
             put(target, fresh(value))
             return True
 
@@ -101,7 +107,7 @@ class Compiler:
             return self._reading_frame(row, row_map, source, level)
         if level:
             part_level = level + (2 if source.component else 1)
-            return part_row(datatype_part(source), self._convert(row, part_level), compile_target(row.to))
+            return part_row(source, self._convert(row, part_level), compile_target(row.to))
         convert = self._convert(row, 1 if source.component is None else 2)
         return field_row(row, source, row_map.reads, convert)
 
@@ -164,3 +170,11 @@ def _element(row: Row, row_map: RowMap, level: int) -> int:
     if source.field is None or source.name != row_map.reads:
         return none
     return source.field - 1 if level else source.field
+
+
+def _guard(row: Row, row_map: RowMap, level: int) -> tuple[int, frozenset[str]]:
+    """Return the own field and the words a plain ``when`` asks for, so that most rows fail it without a call."""
+    found = _simple.fullmatch(row.when or "")
+    if level or not found or found[1] != row_map.reads:
+        return 0, frozenset()
+    return int(found[2]), frozenset(word.strip() for word in (found[3] or found[4]).split(","))

@@ -1,5 +1,6 @@
 """What one run of a mapping knows and gathers: the message, the site, the current group, drafts and warnings."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ class Key(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """A resource being built, with how it is to be written."""
+    """A resource that has its id, with how it is to be written; ``reference`` is ``Type/id``."""
 
     name: str
     resource: Resource
@@ -30,17 +31,21 @@ class Draft:
     clear: list[str] = field(default_factory=list)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     group: Group | None = None
+    reference: str = field(init=False)
 
-    @property
-    def reference(self) -> str:
-        """``Type/id``."""
-        return f"{self.resource['resourceType']}/{self.resource['id']}"
+    def __post_init__(self) -> None:
+        self.reference = f"{self.resource['resourceType']}/{self.resource['id']}"
 
 
 @lru_cache(maxsize=8192)
 def business_id(resource_type: str, key: str) -> str:
-    """Return the id of the resource with this business key: the same UUIDv5 for ever."""
-    return str(uuid.uuid5(_ids, f"{resource_type}|{key}"))
+    """Return the id of the resource with this business key: the same UUIDv5 for ever (RFC 9562 §5.5)."""
+    name = f"{resource_type}|{key}".encode()
+    digest = bytearray(hashlib.sha1(_ids.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Context:
@@ -62,6 +67,7 @@ class Context:
         "trace",
         "trail",
         "unescape",
+        "warned",
         "warnings",
     )
 
@@ -80,6 +86,7 @@ class Context:
         self.drafts: dict[str, Draft] = {}
         self.clears: list[str] = []
         self.warnings: dict[str, None] = {}
+        self.warned = 0
         self.trace: list[TraceRow] | None = [] if traced else None
         self.trail: list[str] = []
         self.memo: dict[Any, Any] = {}
@@ -88,6 +95,7 @@ class Context:
     def warn(self, text: str) -> None:
         """Note what had to be tolerated, once; never with a value in it."""
         self.warnings[text] = None
+        self.warned += 1
 
     def nearest(self, name: str) -> Segment | None:
         """Return the first segment of this name in the current group or the closest one around it."""

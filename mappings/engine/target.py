@@ -76,5 +76,5 @@ def _within(name: str, index: int | None, put: Put) -> Put:
 def fresh(value: Any) -> Any:
     """Return a copy of a constant, so that no two resources share one."""
     if isinstance(value, dict):
-        return {name: fresh(item) for name, item in value.items()}
+        return {name: item if type(item) is str else fresh(item) for name, item in value.items()}
     return [fresh(item) for item in value] if isinstance(value, list) else value

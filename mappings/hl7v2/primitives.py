@@ -12,6 +12,7 @@ from mappings.engine.tables import load_tables
 _code_systems = load_tables(Path(__file__).parent / "tables")["coding-systems"].rows
 _v2_table = re.compile(r"HL7(\d{3,4})")
 _oid = re.compile(r"[0-2](\.(0|[1-9]\d*))+")
+_thousands = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _word = re.compile(r"[^A-Za-z0-9._-]+")
 _spaces = re.compile(r"\s+")
 _unprintable = dict.fromkeys((*range(9), 11, 12, *range(14, 32)))
@@ -20,7 +21,7 @@ _unprintable = dict.fromkeys((*range(9), 11, 12, *range(14, 32)))
 
 def string(text: str, context: Context) -> str | None:
     """ST, ID, IS, SI → string, unescaped once and stripped."""
-    return context.plain(text).translate(_unprintable).strip() or None
+    return text if text.isalnum() else context.plain(text).translate(_unprintable).strip() or None
 
 
 def formatted(text: str, context: Context) -> str | None:
@@ -31,7 +32,7 @@ def formatted(text: str, context: Context) -> str | None:
 
 def code(text: str, context: Context) -> str | None:
     """ID, IS → code: no leading, trailing or double spaces."""
-    return _spaces.sub(" ", context.plain(text)) or None
+    return text if text.isalnum() else _spaces.sub(" ", context.plain(text)) or None
 
 
 def decimal(text: str, context: Context) -> Decimal | None:
@@ -48,7 +49,7 @@ def decimal(text: str, context: Context) -> Decimal | None:
 def to_decimal(text: str) -> Decimal | None:
     """Return the number in ``text`` (``+1``, ``.5``, ``1,000`` as seen in the field), None when it is none."""
     plain = text.strip().replace(" ", "")
-    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", plain):
+    if "," in plain and _thousands.fullmatch(plain):
         plain = plain.replace(",", "")
     try:
         number = Decimal(plain)

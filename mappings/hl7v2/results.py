@@ -23,10 +23,18 @@ def obx_unit(segment: Segment, context: Context) -> dict[str, Any]:
     text = segment.field(6)
     if not text:
         return {}
+    key = (obx_unit, text, context.component, context.repetition)
+    unit = context.codes.get(key)
+    if unit is None:
+        unit = context.codes[key] = _unit(text, context)
+    return dict(unit)
+
+
+def _unit(text: str, context: Context) -> dict[str, Any]:
     parts = [*split(split(text, context.repetition)[0], context.component), "", "", ""]
     code, name, system = context.plain(parts[0]), context.plain(parts[1]), parts[2]
     unit = {"unit": name or code} if name or code else {}
-    if code and context.plain(system) in ("UCUM", "ISO+", "ISO", "") and context.plain(system) == "UCUM":
+    if code and context.plain(system) == "UCUM":
         return {**unit, "system": _ucum, "code": code}
     if code and context.plain(system):
         return {**unit, "system": coding_system(system, context), "code": code}
