@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from mappings.engine.condition import Test
 from mappings.engine.context import Context, Draft, business_id
 from mappings.engine.errors import MappingLoadError, ValueFault
+from mappings.engine.library import KeyFunction
 from mappings.engine.protocol import TraceRow
 from mappings.engine.rows import Row
 from mappings.engine.source import Source, element, first_text, inner, parse_source, segment_field, split
@@ -205,19 +206,29 @@ def splitting(convert: Convert, level: int) -> Convert:
     return lambda text, context: convert(split(text, context.subcomponent), context)
 
 
-def resource(run: RunMap, resource_type: str, key: Any, mode: str) -> Convert:
-    """Make a resource of its own and return the Reference to it; without a business key only its display."""
+def resource(run: RunMap, resource_type: str, key: KeyFunction, mode: str) -> Convert:
+    """Make a resource of its own and return the Reference to it; without a business key only its display.
+
+    The same clinician stands in many fields of one message: each is made once.
+    """
 
     def convert(frame: Any, context: Context) -> dict[str, Any] | None:
-        resource: dict[str, Any] = {"resourceType": resource_type, "id": ""}
-        run(frame, context, resource)
-        found = key(resource, frame, context)
-        shown = display_of(resource)
+        seen = (run, tuple(frame) if isinstance(frame, list) else frame)
+        if seen not in context.memo:
+            context.memo[seen] = make(frame, context)
+        known: dict[str, Any] | None = context.memo[seen]
+        return dict(known) if known else None
+
+    def make(frame: Any, context: Context) -> dict[str, Any] | None:
+        made: dict[str, Any] = {"resourceType": resource_type, "id": ""}
+        run(frame, context, made)
+        found = key(made, frame, context)
+        shown = display_of(made)
         if found is None:
             return {"display": shown} if shown else None
-        resource["id"] = business_id(resource_type, found.text)
-        draft = context.add(Draft(resource_type, resource, mode, found.match))
-        return {"reference": draft.reference, "display": shown} if shown else {"reference": draft.reference}
+        made["id"] = business_id(resource_type, found.text)
+        reference = {"reference": context.add(Draft(resource_type, made, mode, found.match)).reference}
+        return {**reference, "display": shown} if shown else reference
 
     return convert
 
