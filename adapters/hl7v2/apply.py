@@ -13,12 +13,11 @@ from adapters.hl7v2.header import Header
 from adapters.hl7v2.merge import merged
 from adapters.hl7v2.provenance import message_binary, provenance
 from adapters.hl7v2.sites import Site
-from fhir_server.kernel.search_query import parse_search
 from fhir_server.kernel.subject import Subject
-from fhir_server.store import messages
+from fhir_server.store import lookup, messages
 from fhir_server.store.database import Transaction
 from fhir_server.store.messages import Key
-from fhir_server.store.records import Stored
+from fhir_server.store.records import Stored, WriteResult
 
 _TYPES = frozenset(
     {
@@ -32,8 +31,6 @@ SUBJECT = Subject.system("hl7v2", " ".join(f"system/{name}.crus" for name in sor
 """What the adapter may touch: the types messages map to, and never a deletion."""
 
 _DUPLICATE_KEY = "205"
-_PAGE = 1000
-_escapes = str.maketrans({"\\": "\\\\", ",": "\\,", "$": "\\$"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +76,22 @@ async def apply(tx: Transaction, conversion: Conversion, context: Context) -> Ap
             if key in newer and mapped.mode == "replace":
                 warnings.append(f"{key[0]}: a newer message was applied before, so this one changes nothing")
             continue
-        if before is None and mapped.mode == "ensure":
-            result = await tx.writer.create(body, id=key[1])
-        else:
-            result = await tx.writer.update(body, if_match=before.version if before else None)
+        result = await _write(tx, body, before)
         stored[key] = result.stored
         if result.outcome != "unchanged":
             written.append(f"{result.stored.reference}/_history/{result.stored.version}")
     await _account_for(tx, resources, written, conversion, context)
     return Applied(tuple(written), tuple(warnings))
+
+
+async def _write(tx: Transaction, body: dict[str, Any], before: Stored | None) -> WriteResult:
+    """Write a resource; one that was not there is created without looking again.
+
+    Should another transaction have made it meanwhile, the writer raises Collision and the whole message is tried again.
+    """
+    if before is None:
+        return await tx.writer.create(body, id=body["id"], fresh=True)
+    return await tx.writer.update(body, if_match=None if before.deleted else before.version)
 
 
 def _key(resource: dict[str, Any]) -> Key:
@@ -99,7 +103,7 @@ def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[
 
     A late message only fills what is empty, and still closes what is open: an A03 overtaken by an A08 is a discharge.
     """
-    if before is None:
+    if before is None or before.deleted:
         return merged(None, mapped)
     if mapped.mode == "ensure" or (late and mapped.mode == "replace"):
         return None
@@ -129,28 +133,33 @@ async def _identified(tx: Transaction, resources: Iterable[MappedResource]) -> d
     for mapped in resources:
         if mapped.match:
             by_type.setdefault(mapped.resource["resourceType"], []).append(mapped)
+    tokens = {name: [_token(text) for mapped in group for text in mapped.match] for name, group in by_type.items()}
+    owners = _owners(await lookup.by_identifier(tx, tokens))
     found: dict[Key, Stored] = {}
     for resource_type, group in by_type.items():
-        tokens = dict.fromkeys(token for mapped in group for token in mapped.match)
-        candidates = await _search(tx, resource_type, "identifier", [token.translate(_escapes) for token in tokens])
-        owners = _owners(candidates)
         for mapped in group:
-            hits = {owner.id: owner for token in mapped.match for owner in owners.get(token, ())}
+            hits = {owner.id: owner for text in mapped.match for owner in owners.get((resource_type, text), ())}
             if hits:
                 found[_key(mapped.resource)] = _only(hits, mapped)
     return found
 
 
-def _owners(candidates: Iterable[Stored]) -> dict[str, list[Stored]]:
-    """Return candidates by identifier token, without those that a merge replaced by another."""
-    owners: dict[str, list[Stored]] = {}
+def _token(text: str) -> tuple[str, str]:
+    system, _, value = text.partition("|")
+    return system, value
+
+
+def _owners(candidates: Iterable[Stored]) -> dict[tuple[str, str], list[Stored]]:
+    """Return candidates by type and identifier token, without those that a merge replaced by another."""
+    owners: dict[tuple[str, str], list[Stored]] = {}
     for candidate in candidates:
         resource = candidate.resource()
         if any(link.get("type") == "replaced-by" for link in resource.get("link", ())):
             continue
         identifiers = resource.get("identifier", ())
         for identifier in identifiers if isinstance(identifiers, list) else [identifiers]:
-            owners.setdefault(f"{identifier.get('system', '')}|{identifier.get('value', '')}", []).append(candidate)
+            token = f"{identifier.get('system', '')}|{identifier.get('value', '')}"
+            owners.setdefault((candidate.resource_type, token), []).append(candidate)
     return owners
 
 
@@ -193,25 +202,10 @@ def _rewritten(value: Any, names: dict[str, str]) -> Any:
 async def _stored(
     tx: Transaction, resources: tuple[MappedResource, ...], known: dict[Key, Stored]
 ) -> dict[Key, Stored]:
-    """Return the stored versions of the resources, by key."""
+    """Return the stored versions of the resources, deletions too, by key."""
     found = {(stored.resource_type, stored.id): stored for stored in known.values()}
-    missing: dict[str, list[str]] = {}
-    for mapped in resources:
-        key = _key(mapped.resource)
-        if key not in found:
-            missing.setdefault(key[0], []).append(key[1])
-    for resource_type, ids in missing.items():
-        for stored in await _search(tx, resource_type, "_id", list(dict.fromkeys(ids))):
-            found[resource_type, stored.id] = stored
-    return found
-
-
-async def _search(tx: Transaction, resource_type: str, parameter: str, values: list[str]) -> list[Stored]:
-    found: list[Stored] = []
-    for start in range(0, len(values), _PAGE):
-        pairs = [(parameter, ",".join(values[start : start + _PAGE])), ("_count", str(_PAGE))]
-        found += (await tx.reader.search(parse_search(resource_type, pairs))).matches
-    return found
+    keys = dict.fromkeys(_key(mapped.resource) for mapped in resources)
+    return found | await lookup.by_id(tx, [key for key in keys if key not in found])
 
 
 async def _newer(tx: Transaction, resources: tuple[MappedResource, ...], occurred_at: datetime | None) -> set[Key]:
