@@ -51,6 +51,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in hand finish. Raises OSError when a port is taken."""
     import uvloop  # noqa: PLC0415 - only this command runs an event loop for long
 
+    _end_on_sigterm()
     listener = socket.create_server((settings.host, settings.port), backlog=_backlog, family=_family(settings.host))
     with contextlib.closing(listener), database_server(settings) as conninfo:
         port = listener.getsockname()[1]
@@ -62,6 +63,7 @@ def work(settings: Settings) -> None:
     """Run jobs and deliveries until SIGTERM or SIGINT."""
     import uvloop  # noqa: PLC0415 - as above
 
+    _end_on_sigterm()
     with database_server(settings) as conninfo:
         uvloop.run(_work(settings.model_copy(update={"worker": True}), conninfo))
     _log.info("stopped")
@@ -99,6 +101,15 @@ async def _serve(settings: Settings, conninfo: str, listener: socket.socket) -> 
             await server.serve(sockets=[listener])
         finally:
             await konsil.mllp.stop()
+
+
+def _end_on_sigterm() -> None:
+    """Until the event loop has its own handlers, SIGTERM unwinds what was started so far: PostgreSQL above all."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

@@ -14,30 +14,39 @@ from fhir_server.kernel.errors import FhirError
 from fhir_server.kernel.subject import Subject
 from fhir_server.store.database import Database, Transaction
 
-_Perform = Callable[[Transaction, Entry], Awaitable[dict[str, Any]]]
+_Alone = Callable[[Entry], Awaitable[dict[str, Any]]]
 _log = logging.getLogger(__name__)
 
 
 async def apply(
-    database: Database, subject: Subject, bundle: dict[str, Any], *, base_url: str = "", prefer: str = "minimal"
+    database: Database,
+    subject: Subject,
+    bundle: dict[str, Any],
+    *,
+    base_url: str = "",
+    prefer: str = "minimal",
+    request_id: str | None = None,
 ) -> dict[str, Any]:
     """Carry out a batch Bundle and return the batch-response, entry for entry."""
 
-    async def perform_in(tx: Transaction, entry: Entry) -> dict[str, Any]:
-        return await perform(tx, entry, base_url=base_url, prefer=prefer)
+    async def alone(entry: Entry) -> dict[str, Any]:
+        async def work(tx: Transaction) -> dict[str, Any]:
+            return await perform(tx, entry, base_url=base_url, prefer=prefer)
 
-    entries = [await _answer(database, subject, perform_in, place) for place in enumerate(raw_entries(bundle))]
+        return await database.run(subject, work, request_id=request_id)
+
+    entries = [await _answer(alone, index, value) for index, value in enumerate(raw_entries(bundle))]
     response: dict[str, Any] = {"resourceType": "Bundle", "type": "batch-response"}
     return {**response, "entry": entries} if entries else response
 
 
-async def _answer(database: Database, subject: Subject, perform_in: _Perform, place: tuple[int, Any]) -> dict[str, Any]:
+async def _answer(alone: _Alone, index: int, value: Any) -> dict[str, Any]:
     try:
-        entry = parse_entry(*place)
+        entry = parse_entry(index, value)
         with located(entry):
-            return await database.run(subject, lambda tx: perform_in(tx, entry))
+            return await alone(entry)
     except FhirError as error:
         return answers.refused(error)
     except Exception as error:  # noqa: BLE001 - the entries before it are committed: their answers must reach the client
-        _log.error("batch entry %d failed: %s", place[0], type(error).__name__)
+        _log.error("batch entry %d failed: %s", index, type(error).__name__)
         return answers.refused(FhirError("The server failed on this entry; it changed nothing."))

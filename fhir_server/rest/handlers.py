@@ -148,7 +148,9 @@ async def handle_bundle(call: Call) -> Response:
     kind = bundle.get("type") if bundle["resourceType"] == "Bundle" else None
     returns = call.preference.returns if call.header("prefer") else "minimal"
     if kind == "batch":
-        answer = await batch.apply(call.database, call.subject, bundle, base_url=call.base_url, prefer=returns)
+        answer = await batch.apply(
+            call.database, call.subject, bundle, base_url=call.base_url, prefer=returns, request_id=call.id
+        )
     elif kind == "transaction":
 
         async def work(tx: Transaction) -> dict[str, Any]:

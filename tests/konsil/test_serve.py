@@ -96,6 +96,16 @@ def test_serving_from_the_first_start_to_sigterm(environment):
         assert serving.stop(signal.SIGINT)[0] == 0
 
 
+@pytest.mark.parametrize("after_s", [0.4, 0.9, 1.4])
+def test_sigterm_during_the_start_leaves_no_database_server_behind(environment, after_s):
+    process = subprocess.Popen([*_KONSIL, "serve"], env=environment, stderr=subprocess.PIPE)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM), errors
+    assert not Path(environment["KONSIL_DATA_DIR"], "postgres", "postmaster.pid").exists()
+
+
 def test_a_port_that_is_taken_is_said_in_one_line(environment):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -254,6 +254,11 @@ async def test_an_empty_transaction_does_nothing(client):
     assert response.json() == {"resourceType": "Bundle", "type": "transaction-response"}
 
 
+async def test_the_base_is_found_with_and_without_a_slash(client):
+    for url in ("http://127.0.0.1/fhir", "http://127.0.0.1/fhir/"):
+        assert (await client.post(url, json=_bundle())).status_code == 200
+
+
 async def test_the_base_takes_no_other_bundle(client):
     for body in ({"resourceType": "Bundle", "type": "document"}, {"resourceType": "Patient"}):
         assert (await client.post("", json=body)).status_code == 400
