@@ -11,7 +11,7 @@ from mappings.engine.protocol import TraceRow
 from mappings.engine.rows import Row
 from mappings.engine.source import Source, element, first_text, inner, parse_source, segment_field, split
 from mappings.engine.tables import Table, Translation
-from mappings.engine.target import Put, compile_target, fresh, top_element
+from mappings.engine.target import Put, compile_target, copier, top_element
 
 Convert = Callable[[Any, Context], Any]
 RunRow = Callable[[Any, Context, dict[str, Any], str], bool]
@@ -73,11 +73,11 @@ def remembered(convert: Convert) -> Convert:
         codes = context.codes
         key = (convert, text, context.component, context.subcomponent)
         if key in codes:
-            return fresh(codes[key])
+            return codes[key]()
         before = context.warned
         value = convert(text, context)
         if context.warned == before and context.unescape(text) is text and len(codes) < _MOST_CODES:
-            codes[key] = fresh(value)
+            codes[key] = copier(value)
         return value
 
     return look_up

@@ -35,7 +35,7 @@ from mappings.engine.library import Library
 from mappings.engine.rows import Row, RowMap
 from mappings.engine.source import Read, Source, datatype_part, first_text, parse_source, segment_field
 from mappings.engine.tables import Table
-from mappings.engine.target import compile_target, fresh
+from mappings.engine.target import compile_target, copier
 
 _simple = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+) (?:= (\w+)|in \[([\w, ]+)\])")
 _CODES = "CWE."
@@ -91,10 +91,10 @@ class Compiler:
 
     def _constant(self, row: Row) -> RunRow:
         put = compile_target(row.to)
-        value = row.value
+        copy = copier(row.value)
 
         def run(_frame: Any, _context: Context, target: dict[str, Any], _: str) -> bool:
-            put(target, fresh(value))
+            put(target, copy())
             return True
 
         return run

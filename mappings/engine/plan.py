@@ -3,7 +3,7 @@
 https://hl7.org/fhir/uv/v2mappings/message_maps.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from mappings.engine.library import FoldFunction, KeyFunction, Library
 from mappings.engine.protocol import Message, Segment, Site
 from mappings.engine.rows import RowMap, parse_map
 from mappings.engine.source import first_text, parse_source
-from mappings.engine.target import Put, compile_target, fresh
+from mappings.engine.target import Put, compile_target, copier
 
 _words = {
     "name", "type", "group", "segment", "maps", "mode", "key", "when", "refs", "defaults", "fallback", "rows", "fold",
@@ -60,7 +60,7 @@ class Item:
     test: Test | None
     refs: tuple[Ref, ...]
     defaults: Mapping[str, Any]
-    fallback: Mapping[str, Any]
+    fallback: Mapping[str, Callable[[], Any]]
     fold: FoldFunction | None
 
 
@@ -130,7 +130,7 @@ def _item(message: str, spec: Mapping[str, Any], compiler: Compiler, library: Li
         test=_test(spec.get("when"), segment or ""),
         refs=tuple(_ref(to, target) for to, target in spec.get("refs", {}).items()),
         defaults=spec.get("defaults", {}),
-        fallback=spec.get("fallback", {}),
+        fallback={name: copier(value) for name, value in spec.get("fallback", {}).items()},
         fold=library.fold(spec["fold"], where) if "fold" in spec else None,
     )
 
@@ -189,8 +189,9 @@ def _refer(item: Item, draft: Draft, context: Context) -> None:
                 _attach(ref, draft.resource, other.resource)
             else:
                 ref.put(draft.resource, {"reference": other.reference})
-    for name, value in item.fallback.items():
-        draft.resource.setdefault(name, fresh(value))
+    for name, copy in item.fallback.items():
+        if name not in draft.resource:
+            draft.resource[name] = copy()
 
 
 def _attach(ref: Ref, resource: dict[str, Any], other: dict[str, Any]) -> None:

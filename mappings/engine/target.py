@@ -1,7 +1,9 @@
 """Where a row writes: ``birthDate``, ``period.start``, ``identifier[]`` (append), ``link[0].type`` (that item)."""
 
+import marshal
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mappings.engine.errors import MappingLoadError
@@ -73,8 +75,11 @@ def _within(name: str, index: int | None, put: Put) -> Put:
     return nested
 
 
-def fresh(value: Any) -> Any:
-    """Return a copy of a constant, so that no two resources share one."""
-    if isinstance(value, dict):
-        return {name: item if type(item) is str else fresh(item) for name, item in value.items()}
-    return [fresh(item) for item in value] if isinstance(value, list) else value
+def copier(value: Any) -> Callable[[], Any]:
+    """Return what makes a new copy of a constant each time, so that no two resources share one.
+
+    Raises ValueError for what is not plain text, numbers, lists and objects of them.
+    """
+    if not isinstance(value, dict | list):
+        return lambda: value
+    return partial(marshal.loads, marshal.dumps(value))
