@@ -29,6 +29,7 @@ _start_timeout_s = 60
 _stop_timeout_s = 30
 _longest_socket_path = 100  # sun_path holds 107 bytes and PostgreSQL appends its own file name
 _socket_name = ".s.PGSQL.5432"
+_socket_line, _status_line = 4, 7  # of postmaster.pid
 
 # No statement text, parameter or row value may reach the log: they can be patient data.
 _settings = {
@@ -71,7 +72,7 @@ class EmbeddedServer:
             _shut_down(self._cluster, self._process)
 
     def _leave_to_others(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             self._process.returncode = 0  # or Popen warns that its child outlives it, which is the intention here
 
 
@@ -191,10 +192,10 @@ def _launch(cluster: Path, binaries: Path, socket_dir: Path, user: ServiceUser) 
     command = [str(binaries / "postgres"), "-D", str(cluster)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    _remove_stale_pid_file(cluster)
     log = cluster.parent / "postgres.log"
     deadline = time.monotonic() + _start_timeout_s
     while True:
+        _remove_stale_pid_file(cluster)
         with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 (our own binary, settings from the table above)
                 command,
@@ -218,7 +219,8 @@ def _becomes_ready(process: "subprocess.Popen[bytes]", cluster: Path, deadline: 
         if process.poll() is not None:
             return False
         lines = _pid_file(cluster)
-        if len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready":  # noqa: PLR2004 (its format)
+        ready = len(lines) > _status_line and lines[_status_line].strip() == "ready"
+        if ready and lines[0] == str(process.pid):
             return True
         time.sleep(0.01)
     process.terminate()
@@ -237,9 +239,9 @@ def _pid_file(cluster: Path) -> list[str]:
 def _running(cluster: Path) -> Path | None:
     """Return the socket folder of the server already running on this cluster."""
     lines = _pid_file(cluster)
-    if len(lines) < 5 or not lines[4]:  # noqa: PLR2004 (the socket folder is the fifth line)
+    if len(lines) <= _socket_line or not lines[_socket_line]:
         return None
-    socket_dir = Path(lines[4])
+    socket_dir = Path(lines[_socket_line])
     try:
         with psycopg.connect(_conninfo(socket_dir, DATABASE), autocommit=True) as connection:
             found = connection.execute("SHOW data_directory").fetchone()
@@ -249,18 +251,25 @@ def _running(cluster: Path) -> Path | None:
 
 
 def _remove_stale_pid_file(cluster: Path) -> None:
-    """Remove a postmaster.pid whose number now belongs to another program: PostgreSQL would take it for its own."""
+    """Remove a postmaster.pid whose process is dead or another program: PostgreSQL would take it for its own.
+
+    Two servers on one cluster stay impossible: PostgreSQL also looks for its shared memory still being in use.
+    """
     lines = _pid_file(cluster)
-    if lines and _program(int(lines[0])) not in (None, "postgres"):
+    if lines and not _runs_postgres(int(lines[0])):
         (cluster / "postmaster.pid").unlink()
+        (cluster / "socket" / f"{_socket_name}.lock").unlink(missing_ok=True)
+        if len(lines) > _socket_line:
+            _remove_socket_dir(Path(lines[_socket_line]))
 
 
-def _program(pid: int) -> str | None:
-    """Return the name of the program a live process runs, None when there is no such process."""
+def _runs_postgres(pid: int) -> bool:
+    """Tell whether the process is a PostgreSQL that is alive; one that is dead but not reaped yet is not."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
     except FileNotFoundError:
-        return None
+        return False
+    return name == "postgres" and rest.split()[0] != "Z"
 
 
 def _shut_down(cluster: Path, process: "subprocess.Popen[bytes] | None") -> None:
@@ -276,12 +285,12 @@ def _shut_down(cluster: Path, process: "subprocess.Popen[bytes] | None") -> None
             if not (cluster / "postmaster.pid").exists():
                 if process is not None:
                     process.wait()
-                _remove_socket_dir(cluster, Path(lines[4]))
+                _remove_socket_dir(Path(lines[_socket_line]))
                 return
             time.sleep(0.005)
     raise RuntimeError(f"PostgreSQL (process {pid}) does not stop. Look into {cluster.parent / 'postgres.log'}.")
 
 
-def _remove_socket_dir(cluster: Path, socket_dir: Path) -> None:
-    if socket_dir.parent != cluster:
+def _remove_socket_dir(socket_dir: Path) -> None:
+    if socket_dir.name.startswith("konsil-"):
         shutil.rmtree(socket_dir, ignore_errors=True)

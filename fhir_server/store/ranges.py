@@ -12,6 +12,7 @@ from fhir_server.definitions import TypedValue
 from fhir_server.kernel.instants import EARLIEST, LATEST, date_range
 
 Json = dict[str, Any]
+_dates = frozenset({"date", "dateTime", "instant"})  # a choice may also hold a string such as "childhood"
 _most_digits = 1000
 Span = tuple[datetime, datetime]
 _currencies = "urn:iso:std:iso:4217"
@@ -23,7 +24,7 @@ def spans(values: list[TypedValue]) -> list[Span]:
 
 
 def _spans(value: Any, type: str) -> Iterator[Span]:
-    if isinstance(value, str):
+    if type in _dates:
         yield date_range(value)
     elif type == "Period":
         yield from _period(value)
