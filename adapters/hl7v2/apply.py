@@ -6,6 +6,7 @@ Everything happens in the caller's transaction, under the lane's lock. https://h
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from adapters.hl7v2.conversion import Conversion, MappedResource, MappingError
@@ -110,9 +111,19 @@ def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[
     stored = before.resource()
     if not late:
         body = merged(stored, mapped)
-        return None if body is stored else body
-    closed = merged(mapped.resource, MappedResource(stored, "merge")).get("status")
-    return _filled(stored, mapped.resource) | ({"status": closed} if closed else {})
+    else:
+        closed = merged(mapped.resource, MappedResource(stored, "merge")).get("status")
+        body = _filled(stored, mapped.resource) | ({"status": closed} if closed else {})
+    return None if _same(body, stored) else body
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two values are the same, whatever the order of their elements; 1.0 is not 1.00."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and (str(one) == str(other) if isinstance(one, Decimal) else bool(one == other))
 
 
 def _filled(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:

@@ -26,11 +26,13 @@ class Header:
 
     @classmethod
     def parse(cls, raw: bytes) -> "Header | None":
-        """Return the header of the message, or None when it does not begin with an MSH segment."""
+        """Return the header of the message, or None when it does not begin with MSH and a usable separator."""
         start = raw.lstrip(b"\xef\xbb\xbf\r\n\x00 ")[:8192]
         if not start.startswith(b"MSH") or len(start) < len(b"MSH|^"):
             return None
         separator = start[3:4]
+        if separator.isalnum() or separator <= b" ":
+            return None
         parts = _SEGMENT_END.split(start, 1)[0].split(separator)
         separators = parts[1] if len(parts) > 1 and parts[1] else _DEFAULT_DELIMITERS
         return cls(separator, separators, (b"MSH", separator, *parts[1:]))

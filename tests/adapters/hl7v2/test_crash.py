@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -17,7 +18,9 @@ from adapters.hl7v2.client import DeliveryError, MllpClient
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.server import MllpServer
 from adapters.hl7v2.sites import Destination, Sites
+from fhir_server.store import embedded
 from fhir_server.store.database import Database
+from fhir_server.store.migrate import upgrade
 
 SCRIPT = Path(__file__).parent / "peers" / "receiving_process.py"
 ROOT = Path(__file__).parents[3]
@@ -29,6 +32,14 @@ def sites_folder(tmp_path, site_settings) -> Path:
     folder.mkdir()
     (folder / "site.yaml").write_text(yaml.safe_dump({"site": "lakeside", "hl7v2": site_settings}))
     return tmp_path
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that PostgreSQL's own user can reach when the tests run as root, which pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="konsil-restart-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @contextlib.asynccontextmanager
@@ -160,6 +171,41 @@ async def test_connections_to_postgresql_lost_under_traffic_cost_no_message(data
         for n in range(15):
             stored = (messages(database_url, f"K4-{name}-{n}"), patients(database_url, f"K4-{name}-{n}."))
             assert stored == (1, [1])
+
+
+async def test_postgresql_restarted_under_traffic_costs_no_message(open_folder, site, adt):
+    folder = open_folder / "data"
+    postgres = await asyncio.to_thread(embedded.start, folder)
+    await asyncio.to_thread(upgrade, postgres.conninfo)
+    database = await Database.open(postgres.conninfo, max_connections=4)
+    server = MllpServer(Intake(database, Sites([site()])), "127.0.0.1", 0)
+    await server.start()
+    answers: dict[str, list[str]] = {f"K6-{n}": [] for n in range(40)}
+
+    async def send() -> None:
+        for control_id, codes in answers.items():
+            while codes[-1:] != ["AA"]:
+                raw = adt(control_id, mrn=f"{control_id}.", visit=control_id)
+                _, answer = await client(server.address[1]).send(raw, control_id)
+                codes.append(answer.code)
+                await asyncio.sleep(0.02)
+
+    async def restart() -> None:
+        nonlocal postgres
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(postgres.stop)
+        postgres = await asyncio.to_thread(embedded.start, folder)
+
+    try:
+        await asyncio.gather(send(), restart())
+        assert {code for codes in answers.values() for code in codes} <= {"AA", "AE"}
+        for control_id in answers:
+            stored = (messages(postgres.conninfo, control_id), patients(postgres.conninfo, f"{control_id}."))
+            assert stored == (1, [1])
+    finally:
+        await server.stop()
+        await database.close()
+        await asyncio.to_thread(postgres.stop)
 
 
 async def test_while_postgresql_is_away_a_message_is_answered_ae_and_never_aa(database_url, site, adt):

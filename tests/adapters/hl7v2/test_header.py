@@ -25,7 +25,7 @@ def test_odd_delimiters_are_read_from_msh():
 
 
 def test_what_does_not_begin_with_msh_has_no_header():
-    assert [Header.parse(raw) for raw in (b"", b"MSH", b"PID|1", b"\x00\x01", b"<xml/>")] == [None] * 5
+    assert [Header.parse(raw) for raw in (b"", b"MSH", b"MSH\rPID|1", b"PID|1", b"\x00\x01", b"<xml/>")] == [None] * 6
 
 
 def test_a_byte_order_mark_before_msh_is_forgiven():
