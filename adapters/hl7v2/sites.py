@@ -13,9 +13,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from adapters.hl7v2.convert import mapping_of
 from adapters.hl7v2.framing import DEFAULT_LIMIT
 from adapters.hl7v2.header import Header
-from adapters.hl7v2.site_mapping import SiteMapping
+from adapters.hl7v2.site_layers import load_layers
+from adapters.hl7v2.site_mapping import Layer, SiteMapping
+from mappings.engine.errors import MappingLoadError
 
 ANY = "*"
 MODES = ("auto", "original", "enhanced", "aa")
@@ -126,14 +129,18 @@ def load_sites(folder: Path) -> Sites:
             raise InvalidSite(f"{path}: a mapping with the keys site, name and hl7v2 is needed.")
         if "hl7v2" in config:
             try:
-                found.append(site_from(config.get("site", path.parent.name), config["hl7v2"]))
-            except InvalidSite as error:
+                name = config.get("site", path.parent.name)
+                found.append(site_from(name, config["hl7v2"], load_layers(path.parent, name)))
+            except (InvalidSite, MappingLoadError) as error:
                 raise InvalidSite(f"{path}: {error}") from error
     return Sites(found)
 
 
-def site_from(name: str, config: Mapping[str, Any]) -> Site:
-    """Return the site described by an ``hl7v2`` section. Raises InvalidSite for what is unknown or missing."""
+def site_from(name: str, config: Mapping[str, Any], layers: tuple[Layer, ...] = ()) -> Site:
+    """Return the site described by an ``hl7v2`` section, its mapping compiled.
+
+    Raises InvalidSite for what is unknown or missing, MappingLoadError for a patch that fits nothing.
+    """
     unknown = set(config) - _KEYS
     if unknown:
         raise InvalidSite(f"hl7v2.{min(unknown)} is not a setting; known are {', '.join(sorted(_KEYS))}.")
@@ -150,8 +157,9 @@ def site_from(name: str, config: Mapping[str, Any]) -> Site:
     answers = config.get("application_acknowledgements")
     if answers is not None and answers not in destinations:
         raise InvalidSite(f"hl7v2.application_acknowledgements names '{answers}', which is no destination.")
-    mapping = SiteMapping.from_config(name, config.get("mapping", {}))
+    mapping = SiteMapping.from_config(name, config.get("mapping", {}), layers)
     _check_zone(mapping.zone)
+    mapping_of(mapping).check()
     limit = int(config.get("frame_limit_mib", DEFAULT_LIMIT // _MIB)) * _MIB
     return Site(name, senders, mapping, config.get("port"), acknowledge, limit, destinations, answers)
 
