@@ -42,8 +42,8 @@ class Envelope:
 class Report:
     """What a report message is made of: resources as stored, the text to show, the PDF.
 
-    ``document_number`` is the Identifier of this version of the document (TXA-12); ``ed`` are ED-2 and ED-3 as the
-    receiver wants them.
+    ``document_number`` is the Identifier of this version of the document (TXA-12), the report's own by default;
+    ``ed`` are ED-2 and ED-3 as the receiver wants them.
     """
 
     report: Resource
@@ -123,7 +123,7 @@ def _data(content: Report, envelope: Envelope) -> dict[str, Any]:
         "effective": report.get("effectiveDateTime") or report.get("effectivePeriod", {}).get("end"),
         "section": _section(report),
         "patient_class": (content.encounter or {}).get("class", {}).get("code", "unknown"),
-        "document_number": content.document_number,
+        "document_number": content.document_number or next(iter(report.get("identifier", ())), None),
         "outcomes": [_shown(concept) for concept in report.get("conclusionCode", ())],
         "lines": [{"number": str(number), "text": line} for number, line in enumerate(lines, 1)],
         "documents": [
