@@ -20,7 +20,7 @@ from adapters.dicomweb.blobs import Blobs
 from adapters.dicomweb.routes import build_router as build_dicomweb
 from adapters.hl7v2.delivery import Delivery
 from adapters.hl7v2.receive import Intake
-from adapters.hl7v2.server import MllpServer
+from adapters.hl7v2.server import Limits, MllpServer
 from adapters.hl7v2.sites import load_sites
 from cases.guard import GUARDS
 from cases.react import REACTIONS
@@ -129,7 +129,14 @@ def build_http(stack: AsyncExitStack, settings: Settings, parts: Parts) -> FastA
 def build_mllp(settings: Settings, parts: Parts, jobs: Jobs) -> MllpServer:
     """Return the MLLP server, not yet listening."""
     intake = Intake(parts.database, parts.sites, enqueue=jobs.enqueue)
-    return MllpServer(intake, settings.mllp_host, settings.mllp_port, allow_plain=settings.allow_plain_mllp)
+    return MllpServer(
+        intake,
+        settings.mllp_host,
+        settings.mllp_port,
+        site_ports=parts.sites.ports,
+        limits=Limits(frame_bytes=parts.sites.frame_limit_bytes),
+        allow_plain=settings.allow_plain_mllp,
+    )
 
 
 def run_in_background(stack: AsyncExitStack, jobs: Jobs, delivery: Delivery, *, concurrency: int) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -52,7 +53,10 @@ class Receiver(Protocol):
 
 
 class MllpServer:
-    """Listens on one port. ``await start()``, then ``address``; ``await stop()`` lets the message in hand finish."""
+    """Listens on a port, and on those that sites have for themselves.
+
+    ``await start()``, then ``address``; ``await stop()`` lets the message in hand finish.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class MllpServer:
         host: str,
         port: int,
         *,
+        site_ports: Iterable[int] = (),
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         allow_plain: bool = False,
@@ -70,26 +75,28 @@ class MllpServer:
                 " 127.0.0.1, or allow plain MLLP explicitly."
             )
         self._receiver = receiver
-        self._host, self._port = host, port
+        self._host, self._ports = host, (port, *site_ports)
         self._limits = limits or Limits()
         self._tls = tls
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self.address = (host, port)
 
     async def start(self) -> None:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(
-            self._accept, self._host, self._port, ssl=self._tls, limit=_READ_BYTES, backlog=512
-        )
-        self.address = self._server.sockets[0].getsockname()[:2]
-        log.info("MLLP listens on %s:%s%s", *self.address, " with TLS" if self._tls else "")
+        """Begin to listen. Raises OSError when a port is taken."""
+        for port in self._ports:
+            server = await asyncio.start_server(
+                self._accept, self._host, port, ssl=self._tls, limit=_READ_BYTES, backlog=512
+            )
+            self._servers.append(server)
+        self.address = self._servers[0].sockets[0].getsockname()[:2]
+        ports = ", ".join(str(server.sockets[0].getsockname()[1]) for server in self._servers)
+        log.info("MLLP listens on %s, port %s%s", self._host, ports, " with TLS" if self._tls else "")
 
     async def stop(self, grace_s: float = 25.0) -> None:
         """Stop listening, close idle connections, give messages being processed ``grace_s`` to be answered."""
-        if self._server is None:
-            return
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for task, connection in self._connections.items():
             connection.stopping = True
             if not connection.busy:
@@ -99,7 +106,9 @@ class MllpServer:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
+        self._servers.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -115,6 +115,11 @@ class Sites:
         }
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that sites have for themselves."""
+        return tuple(sorted({site.port for site in self.by_name.values() if site.port is not None}))
+
+    @property
     def frame_limit_bytes(self) -> int:
         """The largest frame any site may send: the site of a frame is known only once it is complete."""
         return max((site.frame_limit_bytes for site in self.by_name.values()), default=DEFAULT_LIMIT)

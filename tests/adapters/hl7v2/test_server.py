@@ -193,3 +193,14 @@ def test_plain_mllp_is_for_loopback_only_unless_it_is_allowed():
         MllpServer(Recorder(), "0.0.0.0", 2575)  # noqa: S104 - the refusal of this address is what is tested
     MllpServer(Recorder(), "0.0.0.0", 2575, allow_plain=True)  # noqa: S104 - as above
     MllpServer(Recorder(), "localhost", 2575)
+
+
+async def test_ports_that_sites_have_for_themselves_are_listened_on_too(free_port):
+    server = MllpServer(Recorder(), "127.0.0.1", 0, site_ports=[free_port])
+    await server.start()
+    for port in (server.address[1], free_port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(frame(message("M1")))
+        assert (await answer(reader)).control_id == "M1"
+        writer.close()
+    await server.stop()
