@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
-
 from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
+from fhir_server.store.connections import Pool, borrowed
 from fhir_server.store.failures import translated
 
 _columns = ("subject", "agent", "action", "outcome", "resource_type", "id", "version", "request_id")
@@ -47,7 +45,7 @@ class AuditRow:
 class AuditLog:
     """Writes audit rows; while one commit runs, the rows of other requests gather for the next."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._waiting: list[tuple[AuditRow, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -76,8 +74,7 @@ class AuditLog:
     async def _write(self, rows: Sequence[AuditRow]) -> None:
         columns = [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
         with translated():
-            async with self._pool.connection() as connection:
-                await connection.set_autocommit(True)  # one statement is one transaction; saves two round trips
+            async with borrowed(self._pool, autocommit=True) as connection:  # one statement is one transaction
                 await connection.execute(_insert, columns, prepare=True)
 
     async def close(self) -> None:

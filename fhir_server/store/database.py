@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
 from fhir_server.store.audit import AuditLog
-from fhir_server.store.failures import STATEMENT_TIMEOUT_S, Collision, translated
+from fhir_server.store.connections import Pool, borrowed, open_pool
+from fhir_server.store.failures import Collision, translated
 from fhir_server.store.reader import Reader
 from fhir_server.store.wiring import Change, Guard, Wiring
 from fhir_server.store.writer import Writer
@@ -27,9 +28,6 @@ from fhir_server.store.writer import Writer
 __all__ = ["Change", "Database", "Guard", "Transaction", "Wiring"]
 
 T = TypeVar("T")
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
-_connect_timeout_s = 10
-_most_prepared = 400  # a few statements for each of the types in use
 _lock = b"SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS keys"
 _set_key = b"INSERT INTO fhir.setting (name, value) VALUES ('cursor key', %s) ON CONFLICT DO NOTHING"
 _get_key = b"SELECT value FROM fhir.setting WHERE name = 'cursor key'"
@@ -84,19 +82,9 @@ class Database:
     @classmethod
     async def open(cls, conninfo: str, *, wiring: Wiring | None = None, max_connections: int = 10) -> "Database":
         """Return an open Database. Raises Unavailable when the server cannot be reached."""
-        options = f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public -c timezone=UTC"
-        pool = AsyncConnectionPool(
-            conninfo,
-            kwargs={"options": options, "application_name": "konsil"},
-            min_size=1,
-            max_size=max_connections,
-            timeout=_connect_timeout_s,
-            configure=_configure,
-            open=False,
-        )
+        pool = await open_pool(conninfo, max_connections)
         with translated():
-            await pool.open(wait=True, timeout=_connect_timeout_s)
-            async with pool.connection() as connection:
+            async with borrowed(pool, autocommit=True) as connection:
                 await connection.execute(_set_key, (secrets.token_bytes(32),))
                 found = await (await connection.execute(_get_key)).fetchone()
         if found is None:
@@ -111,7 +99,7 @@ class Database:
     async def is_reachable(self) -> bool:
         """Tell whether a statement gets an answer."""
         try:
-            async with self._pool.connection(timeout=1) as connection:
+            async with borrowed(self._pool, autocommit=True, timeout_s=1) as connection:
                 await connection.execute(b"SELECT 1")
         except (psycopg.Error, PoolTimeout):
             return False
@@ -124,9 +112,7 @@ class Database:
         Raises Collision when it stood in another's way, Unavailable when the database is away or took too long.
         """
         with translated():
-            async with self._pool.connection() as connection:
-                if connection.autocommit:
-                    await connection.set_autocommit(False)
+            async with borrowed(self._pool, autocommit=False) as connection:
                 transaction = Transaction(connection, subject, self._wiring, self._key, request_id)
                 yield transaction
                 await transaction.writer.flush()
@@ -163,7 +149,3 @@ class Database:
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads retries, no secret
         async with self.transaction(subject, request_id=request_id) as transaction:
             return await work(transaction)
-
-
-async def _configure(connection: AsyncConnection[Any]) -> None:
-    connection.prepared_max = _most_prepared

@@ -5,9 +5,9 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fhir_server.kernel.errors import Unavailable
@@ -25,8 +25,24 @@ async def test_a_statement_over_the_time_limit_is_unavailable_and_the_connection
         assert await tx.reader.find("Patient", _id="nobody") == []
 
 
+async def test_connections_that_died_while_idle_cost_no_request(database, database_url, everyone):
+    async def one():
+        async with database.reading(everyone) as reader:
+            await reader.find("Patient", _id="nobody")
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(*(one() for _ in range(10)))
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'konsil'"
+        )
+    await asyncio.sleep(0.1)
+    for _ in range(10):
+        await one()
+
+
 async def test_a_server_that_is_not_there_is_unavailable(tmp_path, monkeypatch):
-    monkeypatch.setattr("fhir_server.store.database._connect_timeout_s", 0.5)
+    monkeypatch.setattr("fhir_server.store.connections._connect_timeout_s", 0.5)
     with pytest.raises(Unavailable):
         await Database.open(f"host={tmp_path} dbname=none user=none")
 
@@ -44,10 +60,7 @@ async def test_a_restarted_server_costs_errors_while_it_is_away_and_nothing_afte
                 await reader.read("Basic", "before")
         assert not await database.is_reachable()
         server = embedded.start(folder)
-        deadline = time.monotonic() + 20
-        while not await database.is_reachable():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+        await asyncio.sleep(2.5)  # as long as the pool may take to give up its last attempt
         async with database.reading(everyone) as reader:
             assert (await reader.read("Basic", "before")).version == 1
     finally:
