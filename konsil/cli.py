@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from konsil import cli_demo, cli_jobs, cli_messages, cli_report, logs
+from konsil import cli_demo, cli_jobs, cli_messages, cli_report, cli_site, logs
 
 app = typer.Typer(
     help="The integration server behind a medical second-opinion programme.",
@@ -24,6 +24,7 @@ app = typer.Typer(
 user_commands = typer.Typer(help="Who may do what: tokens.", no_args_is_help=True)
 app.add_typer(user_commands, name="user")
 app.add_typer(cli_messages.app, name="messages")
+app.add_typer(cli_site.app, name="site")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_report.app, name="report")
 app.command("demo")(cli_demo.demo)
@@ -94,8 +95,11 @@ def check_config() -> None:
 
     Example: konsil check-config
     """
+    from adapters.hl7v2.sites import load_sites  # noqa: PLC0415 - see the module's docstring
+
     settings = _settings()
     _refuse_problems(settings)
+    load_sites(settings.sites_dir)
     typer.echo("The configuration is in order.", err=True)
 
 

@@ -26,7 +26,7 @@ _KEYS = {"senders", "port", "acknowledge", "frame_limit_mib", "destinations", "a
 _MIB = 1024 * 1024
 
 
-class InvalidSite(ValueError):
+class InvalidSite(RuntimeError):
     """A site's configuration is unsafe, unknown or contradictory; the text says which key and what to write."""
 
 
