@@ -39,19 +39,18 @@ def database_server(settings: Settings) -> Iterator[str]:
         return
     from fhir_server.store import embedded  # noqa: PLC0415 - as above
 
-    server = embedded.start(settings.data_dir)
-    try:
+    with contextlib.ExitStack() as stack:
+        with _sigterm_waits():
+            server = embedded.start(settings.data_dir)
+            stack.callback(server.stop)
         upgrade(server.conninfo)
         yield server.conninfo
-    finally:
-        server.stop()
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in hand finish. Raises OSError when a port is taken."""
     import uvloop  # noqa: PLC0415 - only this command runs an event loop for long
 
-    _end_on_sigterm()
     listener = socket.create_server((settings.host, settings.port), backlog=_backlog, family=_family(settings.host))
     with contextlib.closing(listener), database_server(settings) as conninfo:
         port = listener.getsockname()[1]
@@ -63,7 +62,6 @@ def work(settings: Settings) -> None:
     """Run jobs and deliveries until SIGTERM or SIGINT."""
     import uvloop  # noqa: PLC0415 - as above
 
-    _end_on_sigterm()
     with database_server(settings) as conninfo:
         uvloop.run(_work(settings.model_copy(update={"worker": True}), conninfo))
     _log.info("stopped")
@@ -103,13 +101,19 @@ async def _serve(settings: Settings, conninfo: str, listener: socket.socket) -> 
             await konsil.mllp.stop()
 
 
-def _end_on_sigterm() -> None:
-    """Until the event loop has its own handlers, SIGTERM unwinds what was started so far: PostgreSQL above all."""
-
-    def end(*_: object) -> None:
+@contextlib.contextmanager
+def _sigterm_waits() -> Iterator[None]:
+    """Hold SIGTERM back inside the block; from its end on, until an event loop has its own handlers, it unwinds."""
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    yield
+    signal.signal(signal.SIGTERM, _end)
+    if received:
         raise SystemExit(0)
 
-    signal.signal(signal.SIGTERM, end)
+
+def _end(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ DEFAULT_BODY_LIMIT_BYTES = 64 * 1024 * 1024
 _bodiless = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _anonymous = Subject("anonymous", "anonymous", ())
 _refusals = (401, 403)
+_on_every_answer = (("Cache-Control", "private, no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,8 @@ class Endpoint:
         except ClientDisconnect:
             return
         response.headers["X-Request-Id"] = call.id
+        for name, value in _on_every_answer:
+            response.headers.setdefault(name, value)
         if scope["method"] == "HEAD":
             response.body = b""
         await response(scope, receive, send)

@@ -118,6 +118,13 @@ async def test_an_unexpected_failure_gives_nothing_away(database, issue_token, c
     assert response.headers["x-request-id"] in caplog.text
 
 
+async def test_no_answer_may_be_kept_by_a_cache(client):
+    for path in ("Patient", "Patient/absent"):
+        response = await client.get(path)
+        assert response.headers["cache-control"] == "private, no-store"
+        assert response.headers["x-content-type-options"] == "nosniff"
+
+
 async def test_every_answer_carries_a_request_id(client):
     first, second = await client.get("metadata"), await client.get("Patient/absent")
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
