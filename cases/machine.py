@@ -47,6 +47,9 @@ class Transition:
     actors: frozenset[str]
     needs: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.source or 'nothing'} -> {self.target}"
+
 
 def _state(text: str) -> State:
     status, _, business = text.partition("/")

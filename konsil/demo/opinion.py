@@ -143,7 +143,7 @@ async def report(story: Story) -> None:
 async def delivery(story: Story) -> None:
     """Step 17: ORU^R01 and MDM^T02 into the physician's inbox, once each, although the receiver was down."""
     console = story.console
-    console.step("17", "The report goes into Dr Rao's results inbox, although the interface was down")
+    console.step("17", "The report goes into Dr Rao's inbox, although it was down")
     console.note("the hospital's receiver (python-hl7) is down; Konsil retries")
     await asyncio.sleep(2)
     console.check("nothing was delivered to a closed port", not story.inbox.messages)
@@ -170,7 +170,7 @@ async def delivery(story: Story) -> None:
 
 async def timeline(story: Story) -> None:
     """Print the history of the case: the versions of its Task, and who moved it by the Provenance of each."""
-    story.console.step("·", "The case's timeline, from the history of its Task and its Provenance")
+    story.console.step("·", "The timeline: the Task's history and its Provenance")
     history = await story.system.get(f"/Task/{story.case}/_history?_count=100")
     provenance = await story.system.search(f"/Provenance?target=Task/{story.case}&_count=100")
     why = {
