@@ -79,7 +79,8 @@ class ReportDelivery:
 
     def _destination(self, content: Report) -> tuple[Site, Destination]:
         """The site that knows the order's placer number, else the patient's number."""
-        systems = [item.get("system") for item in (*content.order.get("identifier", ()), *content.patient["identifier"])]
+        numbers = (*content.order.get("identifier", ()), *content.patient.get("identifier", ()))
+        systems = [item.get("system") for item in numbers]
         for system in systems:
             for site in self.sites.by_name.values():
                 known = {value for authority in site.mapping.authorities.values() for value in authority.values()}
@@ -103,7 +104,6 @@ async def _person(tx: Transaction, reference: str) -> dict[str, Any] | None:
 
 
 async def _binary(tx: Transaction, form: dict[str, Any]) -> bytes:
-
 
     if "data" in form:
         return base64.b64decode(form["data"])
