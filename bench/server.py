@@ -67,7 +67,7 @@ class Konsil:
             if process.poll() is not None:
                 raise SystemExit(f"konsil serve ended with {process.returncode} before it answered")
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/fhir/metadata", timeout=2):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/fhir/metadata", timeout=START_LIMIT_S):
                     return time.perf_counter() - began
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.02)

@@ -83,12 +83,13 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        while (took := time.perf_counter() - began) < START_LIMIT_S:
+        while time.perf_counter() - began < START_LIMIT_S:
             if self.process.poll() is not None:
                 raise DemoError(f"konsil serve ended with status {self.process.returncode}; see {self.log}")
             try:
-                if httpx.get(f"{self.url}/fhir/metadata", timeout=5).status_code == httpx.codes.OK:
-                    return took
+                answer = httpx.get(f"{self.url}/fhir/metadata", timeout=START_LIMIT_S)
+                if answer.status_code == httpx.codes.OK:
+                    return time.perf_counter() - began
             except httpx.TransportError:
                 time.sleep(0.05)
         raise DemoError(f"konsil serve did not answer within {START_LIMIT_S:.0f} s; see {self.log}")
