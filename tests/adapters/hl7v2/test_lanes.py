@@ -10,6 +10,7 @@ from adapters.hl7v2.lanes import Lanes
 from adapters.hl7v2.receive import PROCESS, Intake
 from adapters.hl7v2.server import Peer
 from adapters.hl7v2.sites import Sites
+from fhir_server.jobs.app import Jobs
 
 PEER = Peer("127.0.0.1", 2575)
 ASKS_FOR_BOTH = "|||AL|AL"
@@ -117,3 +118,13 @@ async def test_two_workers_on_one_lane_process_each_message_once(hospital, datab
     rows = [row for row in await replay.list_messages(database) if row.control_id.startswith("L8-")]
     assert [row.status for row in rows] == ["processed"] * 4
     assert {(await replay.show(database, row.id)).message.attempts for row in rows} == {1}
+
+
+async def test_the_job_engine_processes_what_was_accepted(database_url, database, everything, site, adt):
+    jobs, sites = Jobs(database_url), Sites([site(acknowledge="enhanced")])
+    jobs.register(PROCESS, Lanes(database, sites).process)
+    intake = Intake(database, sites, enqueue=jobs.enqueue)
+    answers = [await received(intake, adt(f"L9-{n}", mrn=f"L9-{n}", visit=f"L9-{n}")) for n in range(5)]
+    await jobs.run_waiting(concurrency=2)
+    assert {answer.code for answer in answers} == {"CA"}
+    assert [len(await patients(database, everything, f"L9-{n}")) for n in range(5)] == [1] * 5
