@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from konsil import cli_demo, cli_jobs, cli_messages, cli_report, cli_site, logs
+from konsil import cli_demo, cli_jobs, cli_messages, cli_report, cli_site, cli_studies, logs
 
 app = typer.Typer(
     help="The integration server behind a medical second-opinion programme.",
@@ -27,6 +27,7 @@ app.add_typer(cli_messages.app, name="messages")
 app.add_typer(cli_site.app, name="site")
 app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_report.app, name="report")
+app.add_typer(cli_studies.app, name="studies")
 app.command("demo")(cli_demo.demo)
 
 DataDir = Annotated[
