@@ -121,9 +121,7 @@ class Database:
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:
         """A connection without a transaction around it: for single statements on tables that hold no resources."""
         with translated():
-            async with self._pool.connection() as connection:
-                if not connection.autocommit:
-                    await connection.set_autocommit(True)
+            async with borrowed(self._pool, autocommit=True) as connection:
                 yield connection
 
     @asynccontextmanager
