@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/http.html#capabilities
 """
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fhir_server.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
@@ -14,8 +14,20 @@ TYPE_INTERACTIONS = ("read", "vread", "create", "update", "patch", "delete", "hi
 _smart = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
+Operations = Callable[[str | None], list[dict[str, str]]]
+"""The operations offered for a type, those of the system for None: name and definition of each."""
+
+
+def _no_operations(_: str | None) -> list[dict[str, str]]:
+    return []
+
+
 def capability_statement(
-    base_url: str, *, interactions: Sequence[str] = TYPE_INTERACTIONS, date: str = "2026-01-01"
+    base_url: str,
+    *,
+    interactions: Sequence[str] = TYPE_INTERACTIONS,
+    operations: Operations = _no_operations,
+    date: str = "2026-01-01",
 ) -> dict[str, Any]:
     """Return the CapabilityStatement; every resource type has the same ``interactions``, those that have a route."""
     return {
@@ -28,20 +40,28 @@ def capability_statement(
         "fhirVersion": FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
         "patchFormat": ["application/json-patch+json"],
-        "rest": [_rest(interactions)],
+        "rest": [_rest(interactions, operations)],
     }
 
 
-def _rest(interactions: Sequence[str]) -> dict[str, Any]:
+def _rest(interactions: Sequence[str], operations: Operations) -> dict[str, Any]:
     return {
         "mode": "server",
         "security": {
             "service": [{"coding": [{"system": _smart, "code": "SMART-on-FHIR"}]}],
             "description": "Bearer tokens with SMART v2 scopes.",
         },
-        "resource": [_resource(resource_type, interactions) for resource_type in sorted(RESOURCE_TYPES)],
+        "resource": [
+            _resource(resource_type, interactions) | _offered(operations(resource_type))
+            for resource_type in sorted(RESOURCE_TYPES)
+        ],
         "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        **_offered(operations(None)),
     }
+
+
+def _offered(operations: list[dict[str, str]]) -> dict[str, Any]:
+    return {"operation": operations} if operations else {}
 
 
 def _resource(resource_type: str, interactions: Sequence[str]) -> dict[str, Any]:

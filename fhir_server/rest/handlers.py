@@ -46,7 +46,7 @@ class _Reading:
 
 async def handle_read(call: Call) -> Response:
     """GET Type/id."""
-    return responses.resource(await read_audited(call, _type(call)), call.header("if-none-match"))
+    return responses.resource(await read_audited(call, type_of(call)), call.header("if-none-match"))
 
 
 async def read_audited(call: Call, resource_type: str) -> Stored:
@@ -60,7 +60,7 @@ async def read_audited(call: Call, resource_type: str) -> Stored:
 
 async def handle_vread(call: Call) -> Response:
     """GET Type/id/_history/version."""
-    resource_type, resource_id = _type(call), call.path("id") or ""
+    resource_type, resource_id = type_of(call), call.path("id") or ""
     async with call.database.reading(call.subject) as reader:
         stored = await vread(_Reading(reader), resource_type, resource_id, call.path("version") or "")
     await _audit(call, resource_type, resource_id, stored.version)
@@ -69,16 +69,16 @@ async def handle_vread(call: Call) -> Response:
 
 async def handle_history(call: Call) -> Response:
     """GET Type/id/_history."""
-    resource_type, resource_id = _type(call), call.path("id") or ""
+    resource_type, resource_id = type_of(call), call.path("id") or ""
     async with call.database.reading(call.subject) as reader:
-        result = await history_instance(_Reading(reader), resource_type, resource_id, _pairs(call))
+        result = await history_instance(_Reading(reader), resource_type, resource_id, pairs_of(call))
     await _audit(call, resource_type, resource_id)
     return responses.bundle(history_bundle(result, call.base_url))
 
 
 async def handle_search(call: Call) -> Response:
     """GET Type?… and POST Type/_search."""
-    resource_type, pairs = _type(call), _pairs(call)
+    resource_type, pairs = type_of(call), pairs_of(call)
     if call.request.method == "POST":
         check_content_type(call.header("content-type"), _form)
         pairs += parse_query(_utf8(call.body))
@@ -91,7 +91,7 @@ async def handle_search(call: Call) -> Response:
 
 async def handle_create(call: Call) -> Response:
     """POST Type."""
-    resource_type = _type(call)
+    resource_type = type_of(call)
     check_content_type(call.header("content-type"))
 
     async def work(tx: Transaction) -> WriteResult:
@@ -103,13 +103,13 @@ async def handle_create(call: Call) -> Response:
 
 async def handle_update(call: Call) -> Response:
     """PUT Type/id, and PUT Type?…, which is conditional."""
-    resource_type, resource_id = _type(call), call.path("id")
+    resource_type, resource_id = type_of(call), call.path("id")
     check_content_type(call.header("content-type"))
 
     async def work(tx: Transaction) -> WriteResult:
         resource, if_match = json.decode_resource(call.body), call.header("if-match")
         if resource_id is None:
-            return await conditional_update(tx, resource_type, _pairs(call), resource, if_match)
+            return await conditional_update(tx, resource_type, pairs_of(call), resource, if_match)
         return await update(tx, resource_type, resource_id, resource, if_match)
 
     return responses.written(await write(call, work), call.base_url, call.preference.returns)
@@ -117,13 +117,13 @@ async def handle_update(call: Call) -> Response:
 
 async def handle_patch(call: Call) -> Response:
     """PATCH Type/id, and PATCH Type?…, which is conditional."""
-    resource_type, resource_id = _type(call), call.path("id")
+    resource_type, resource_id = type_of(call), call.path("id")
     check_content_type(call.header("content-type"), PATCH_TYPE)
 
     async def work(tx: Transaction) -> WriteResult:
         operations, if_match = json.decode(call.body), call.header("if-match")
         if resource_id is None:
-            return await conditional_patch(tx, resource_type, _pairs(call), operations, if_match)
+            return await conditional_patch(tx, resource_type, pairs_of(call), operations, if_match)
         return await patch(tx, resource_type, resource_id, operations, if_match)
 
     return responses.written(await write(call, work), call.base_url, call.preference.returns)
@@ -131,11 +131,11 @@ async def handle_patch(call: Call) -> Response:
 
 async def handle_delete(call: Call) -> Response:
     """DELETE Type/id, and DELETE Type?…, which is conditional."""
-    resource_type, resource_id = _type(call), call.path("id")
+    resource_type, resource_id = type_of(call), call.path("id")
 
     async def work(tx: Transaction) -> WriteResult | None:
         if resource_id is None:
-            return await conditional_delete(tx, resource_type, _pairs(call), call.header("if-match"))
+            return await conditional_delete(tx, resource_type, pairs_of(call), call.header("if-match"))
         return await delete(tx, resource_type, resource_id, call.header("if-match"))
 
     return responses.deleted(await write(call, work), call.preference.returns)
@@ -185,7 +185,8 @@ async def _audit(call: Call, resource_type: str, id: str | None = None, version:
     await call.database.audit.record(row)
 
 
-def _type(call: Call) -> str:
+def type_of(call: Call) -> str:
+    """Return the type in the address. Raises NotFound when R4 has none of that name."""
     resource_type = call.path("type") or ""
     if resource_type not in RESOURCE_TYPES:
         raise _unknown_type(resource_type)
@@ -198,7 +199,8 @@ def _unknown_type(name: str) -> NotFound:
     return NotFound(f"The address names no FHIR R4 resource type.{hint}")
 
 
-def _pairs(call: Call) -> list[tuple[str, str]]:
+def pairs_of(call: Call) -> list[tuple[str, str]]:
+    """Return the pairs of the query string, without those about the form of the answer."""
     query = call.request.scope["query_string"].decode("ascii", "replace")
     return [pair for pair in parse_query(query) if pair[0] not in _about_the_answer]
 

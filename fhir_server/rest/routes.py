@@ -10,10 +10,12 @@ from starlette.routing import BaseRoute, Route, Router
 
 from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.kernel import json
+from fhir_server.operations import offered
 from fhir_server.rest import binary, handlers
 from fhir_server.rest.edge import DEFAULT_BODY_LIMIT_BYTES, Authenticate, Call, Edge, Endpoint, Handler
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.negotiation import CONTENT_TYPE
+from fhir_server.rest.operations import operation_routes
 from fhir_server.store.database import Database
 
 _table: tuple[tuple[str, str, str, Handler], ...] = (
@@ -52,12 +54,13 @@ def build_router(
 ) -> Router:
     """Return the FHIR API below ``prefix``, which is where ``base_url`` leads.
 
-    ``more`` are routes that go before the table: operations, with their full paths.
+    ``more`` are routes that go before the table, with their full paths.
     """
     edge = Edge(database, authenticate, base_url.rstrip("/"), body_limit_bytes, metrics or Metrics())
     metadata = Endpoint(edge, "capabilities", _metadata_handler(edge.base_url), open=True)
     unknown = Endpoint(edge, "unknown", handlers.handle_unknown)
     routes: list[BaseRoute] = [*more, Route(f"{prefix}/metadata", metadata, methods=["GET"])]
+    routes += operation_routes(edge, prefix)
     for method, path, interaction, handler in _binary:
         endpoint = Endpoint(edge, interaction, handler, content_of="Binary")
         routes.append(Route(prefix + path, endpoint, methods=[method]))
@@ -72,7 +75,7 @@ def _metadata_handler(base_url: str) -> Handler:
 
     async def metadata(_: Call) -> Response:
         if not rendered:
-            rendered.append(json.encode(capability_statement(base_url)))
+            rendered.append(json.encode(capability_statement(base_url, operations=offered)))
         return Response(rendered[0], media_type=CONTENT_TYPE)
 
     return metadata

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#read
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from fhir_server.kernel import json
 from fhir_server.kernel.errors import Gone, NotFound
 from fhir_server.kernel.search_query import SearchQuery, parse_search
 from fhir_server.kernel.subject import Subject
-from fhir_server.store import searching, statements
+from fhir_server.store import compartments, labels, latest, searching, statements
 from fhir_server.store.access import Grants, image_check, in_compartment
 from fhir_server.store.includes import included
 from fhir_server.store.index import index_columns
@@ -114,6 +114,28 @@ class Reader:
             return page
         more = await included(self._connection, self.subject, query, page.matches)
         return SearchPage(page.matches, more, page.total, page.next)
+
+    async def by_id(self, ids: Mapping[str, Collection[str]], interaction: str = "r") -> dict[tuple[str, str], Stored]:
+        """Return by (type, id) what there is of ``{type: ids}``; what is absent, hidden or deleted is left out."""
+        await self._flush()
+        return await compartments.by_id(self._connection, self.subject, ids, interaction)
+
+    async def members(self, asked: compartments.Members) -> compartments.MembersPage:
+        """Return one page of the keys of what lies in a compartment."""
+        await self._flush()
+        return await compartments.members(self._connection, self.subject, self._key, asked)
+
+    async def latest(self, query: SearchQuery, most: int) -> list[Stored]:
+        """Return the ``most`` newest Observations of each code among the matches, newest first."""
+        await self._flush()
+        ids = await latest.latest(self._connection, self.subject, query, most)
+        found = await compartments.by_id(self._connection, self.subject, {"Observation": ids}, "s")
+        return [found["Observation", id] for id in ids if ("Observation", id) in found]
+
+    async def labels(self, types: Sequence[str]) -> labels.Labels:
+        """Return the profiles, tags and security labels in use on resources of these types."""
+        await self._flush()
+        return await labels.labels(self._connection, self.subject, types)
 
     async def find(self, type: str, **pairs: str) -> list[Stored]:
         """Return what matches, ``find("Patient", identifier="sys|val")``; ``_`` in a name stands for ``-``."""
