@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cases import pdf, report_document, report_people
 from cases.report_answers import opinion
@@ -107,11 +108,18 @@ def _content(ids: ReportIds, sources: Sources, programme: Letterhead, signer: Si
         specialist=report_people.practitioner(sources.author, role),
         opinion=opinion(sources.answers, sources.intake),
         records=tuple(report_people.record(item) for item in sources.records),
-        requested=str(sources.request.get("authoredOn", ""))[:10],
+        requested=_day(str(sources.request.get("authoredOn", "")), programme.time_zone),
         signed_at=_signed_at(sources.answers),
         document=f"urn:uuid:{ids.document}",
         key_id=signer.key_id,
     )
+
+
+def _day(written: str, time_zone: str) -> str:
+    """Return the day of a FHIR dateTime where the programme is; one without a time is a day already."""
+    if "T" not in written:
+        return written
+    return datetime.fromisoformat(written).astimezone(ZoneInfo(time_zone)).date().isoformat()
 
 
 def _signed_at(answers: Mapping[str, Any]) -> datetime:

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
-_rao = "1234567893^RAO^ANIL^^^DR^MD^^NPI"
+_rao = "1234567893^Rao^Anil^^^DR^MD^^NPI"
 _pid = (
-    "PID|1||00483921^^^LAKESIDE^MR||ALVAREZ^MARIA^ELENA||19610412|F|||{address}||^PRN^PH^^1^401^5550147|"
+    "PID|1||00483921^^^LAKESIDE^MR||Alvarez^Maria^Elena||19610412|F|||{address}||^PRN^PH^^1^401^5550147|"
     "^WPN^PH^^1^401^5550199|en|M||ACC-7741^^^LAKESIDE^AN"
 )
-_providence = "18 BENEFIT ST^^PROVIDENCE^RI^02903^USA^H"
+_providence = "18 Benefit St^^Providence^RI^02903^USA^H"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Lakeside:
         return self._message(
             control_id, f"ADT^{event}", "ADT_A01", when, title,
             f"EVN|{event}|{when}", _pid.format(address=address), visit,
-            "NK1|1|ALVAREZ^JORGE|SPO^Spouse^HL70063|18 BENEFIT ST^^PROVIDENCE^RI^02903|^PRN^PH^^1^401^5550148",
+            "NK1|1|Alvarez^Jorge|SPO^Spouse^HL70063|18 Benefit St^^Providence^RI^02903|^PRN^PH^^1^401^5550148",
             "AL1|1|DA|7980^Penicillin^RXNORM|MO|Hives",
             "DG1|1||C34.11^Malignant neoplasm of upper lobe, right bronchus or lung^I10|||W",
         )  # fmt: skip
@@ -78,7 +78,7 @@ class Lakeside:
         return self._message(
             "LKS-A01-2", "ADT^A01", "ADT_A01", when, "ADT^A01  James Porter, resident of Massachusetts",
             f"EVN|A01|{when}",
-            "PID|1||00512277^^^LAKESIDE^MR||PORTER^JAMES||19550920|M|||4 ELM ST^^WORCESTER^MA^01608^USA^H||^PRN^PH^^1^508^5550110",
+            "PID|1||00512277^^^LAKESIDE^MR||Porter^James||19550920|M|||4 Elm St^^Worcester^MA^01608^USA^H||^PRN^PH^^1^508^5550110",
             f"PV1|1|O|PULM^^^LAKESIDE||||{_rao}||||||||||||V-90377^^^LAKESIDE^VN|||||||||||||||||||||||||{when}",
         )  # fmt: skip
 
@@ -99,7 +99,7 @@ class Lakeside:
             _pid.format(address=_providence),
             f"PV1|1|I|4W^412^A^LAKESIDE||||{_rao}||||||||||||V-90211^^^LAKESIDE^VN",
             f"ORC|RE|PL-5501^LAKESIDE|S26-20911^LAKESIDE||CM||||{when}|||{_rao}",
-            f"OBR|1|PL-5501^LAKESIDE|S26-20911^LAKESIDE|11526-1^Pathology study^LN|||{self.at(days=-8)}|||||||||{_rao}||||||{when}||SP|F|||||||5550021&OKAFOR&CHIDI^^^^^^^NPI",
+            f"OBR|1|PL-5501^LAKESIDE|S26-20911^LAKESIDE|11526-1^Pathology study^LN|||{self.at(days=-8)}|||||||||{_rao}||||||{when}||SP|F|||||||5550021&Okafor&Chidi^^^^^^^NPI",
             *observations,
         )  # fmt: skip
 
@@ -172,7 +172,7 @@ class Lakeside:
         when = self.at(minutes=-3)
         return self._message(
             "LKS-BAD-1", "ORU^R01", "ORU_R01", when, "ORU^R01  without PID-3",
-            "PID|1||||ALVAREZ^MARIA||19610412|F",
+            "PID|1||||Alvarez^Maria||19610412|F",
             "OBR|1|||51990-0^Basic metabolic panel - Blood^LN|||20260301",
             "OBX|1|NM|2160-0^Creatinine^LN||0.9|mg/dL|||||F",
         )  # fmt: skip

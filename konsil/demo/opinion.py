@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from konsil.demo import request
+from konsil.demo.messages import EASTERN
 from konsil.demo.server import DemoError
 from konsil.demo.story import MRN, RAO_NPI, SO, Story, api_of, places, report_pdf, requirement, state_of
 
@@ -21,7 +22,7 @@ async def submission(story: Story) -> None:
         raise DemoError("The referring physician did not arrive with the messages.")
     requester = f"Practitioner/{rao[0]['id']}"
     physician = await api_of(story, requester, "user/*.cruds")
-    bundle = request.submission(story.patient, requester, datetime.now().astimezone(), placer="PL-5567")
+    bundle = request.submission(story.patient, requester, datetime.now(EASTERN), placer="PL-5567")
     console.sent(
         "FHIR", f"POST /fhir  transaction: {', '.join(entry['resource']['resourceType'] for entry in bundle['entry'])}"
     )
@@ -57,7 +58,7 @@ async def ineligible(story: Story) -> None:
     patients = await story.system.search(f"/Patient?identifier={MRN}|00512277")
     rao = await story.system.search(f"/Practitioner?identifier={RAO_NPI}")
     bundle = request.submission(
-        patients[0], f"Practitioner/{rao[0]['id']}", datetime.now().astimezone(), placer="PL-5568"
+        patients[0], f"Practitioner/{rao[0]['id']}", datetime.now(EASTERN), placer="PL-5568"
     )
     answer = await story.system.post("", bundle)
     if not console.check("the transaction is accepted", answer.status_code == httpx.codes.OK, answer.text[:300]):
@@ -115,7 +116,7 @@ async def report(story: Story) -> None:
     console.step("16", "Dr Cole writes her opinion; it becomes the signed report")
     api = await api_of(story, "Practitioner/hannah-cole", "user/*.rs user/Task.u user/QuestionnaireResponse.cu")
     subject, order = f"Patient/{story.patient['id']}", f"ServiceRequest/{story.request}"
-    now = datetime.now().astimezone()
+    now = datetime.now(EASTERN)
     partial = {n: text for n, text in request.ANSWERS.items() if n != 3}
     answer = await api.post(
         "/QuestionnaireResponse", request.opinion(order, subject, "Practitioner/hannah-cole", now, partial)
