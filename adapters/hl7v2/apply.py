@@ -14,9 +14,11 @@ from adapters.hl7v2.header import Header
 from adapters.hl7v2.merge import merged
 from adapters.hl7v2.provenance import message_binary, provenance
 from adapters.hl7v2.sites import Site
+from fhir_server.kernel.errors import PreconditionFailed
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import lookup, messages
 from fhir_server.store.database import Transaction
+from fhir_server.store.failures import Collision
 from fhir_server.store.messages import Key
 from fhir_server.store.records import Stored, WriteResult
 
@@ -88,11 +90,14 @@ async def apply(tx: Transaction, conversion: Conversion, context: Context) -> Ap
 async def _write(tx: Transaction, body: dict[str, Any], before: Stored | None) -> WriteResult:
     """Write a resource; one that was not there is created without looking again.
 
-    Should another transaction have made it meanwhile, the writer raises Collision and the whole message is tried again.
+    Raises Collision when another transaction made or changed it meanwhile: the whole message is then tried again.
     """
     if before is None:
         return await tx.writer.create(body, id=body["id"], fresh=True)
-    return await tx.writer.update(body, if_match=None if before.deleted else before.version)
+    try:
+        return await tx.writer.update(body, if_match=None if before.deleted else before.version)
+    except PreconditionFailed as error:
+        raise Collision(f"{before.reference} was changed meanwhile.") from error
 
 
 def _key(resource: dict[str, Any]) -> Key:

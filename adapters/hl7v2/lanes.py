@@ -58,7 +58,7 @@ async def reprocess(tx: Transaction, sites: Sites, message: InboundMessage) -> O
         fault = Fault("103", f"Site '{message.site}' is not configured any more.", "MSH^1^3")
         return failed(header, Rejected(fault, "AR"))
     meaning = await interpret(message.raw, site)
-    return await attempt(tx, Context(message.id, site, header, message.raw), meaning, final=True)
+    return await attempt(tx, Context(message.id, site, header, message.raw), meaning)
 
 
 async def _answer(tx: Transaction, site: Site, header: Header, message: InboundMessage, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from adapters.hl7v2.convert import convert
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.sites import Site
 from adapters.hl7v2.tokenizer import MalformedMessage, Message
-from fhir_server.kernel.errors import Conflict, FhirError, InvalidResource, PreconditionFailed, Unavailable
+from fhir_server.kernel.errors import FhirError, InvalidResource, Unavailable
 from fhir_server.store.database import Transaction
 from fhir_server.store.failures import Collision
 from fhir_server.store.messages import Outcome, transient
@@ -68,11 +68,11 @@ def rejection(error: Exception) -> Rejected:
 
 
 async def attempt(
-    tx: Transaction, context: Context, meaning: Conversion | Rejected, *, warnings: tuple[str, ...] = (), final: bool
+    tx: Transaction, context: Context, meaning: Conversion | Rejected, *, warnings: tuple[str, ...] = ()
 ) -> Outcome:
     """Apply what a message means inside a savepoint and return its outcome, answer included.
 
-    A failure of the database, and unless ``final`` a lost race, is raised: the message is then tried again as a whole.
+    A failure of the database or a lost race is raised: the message is then tried again as a whole.
     """
     if isinstance(meaning, Rejected):
         return failed(context.header, meaning, warnings)
@@ -80,7 +80,7 @@ async def attempt(
         async with tx.savepoint():
             applied = await apply(tx, meaning, context)
     except Exception as error:
-        if _try_again(error, final=final):
+        if isinstance(error, Unavailable | Collision) or transient(error):
             raise
         return failed(context.header, rejection(error), warnings, lane=meaning.lane)
     return Outcome(
@@ -105,9 +105,3 @@ def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] 
         warnings=warnings,
         lane=lane,
     )
-
-
-def _try_again(error: Exception, *, final: bool) -> bool:
-    if isinstance(error, Unavailable | Collision) or transient(error):
-        return True
-    return not final and isinstance(error, Conflict | PreconditionFailed)

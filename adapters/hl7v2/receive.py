@@ -3,6 +3,7 @@
 HL7 v2.9 §2.9.2 (original and enhanced acknowledgement): http://www.hl7.eu/HL7v2x/v29/std29/ch02.html#Heading37
 """
 
+import hashlib
 import logging
 import re
 from datetime import UTC
@@ -14,7 +15,7 @@ from adapters.hl7v2.header import Header, digest
 from adapters.hl7v2.processing import Rejected, attempt, interpret
 from adapters.hl7v2.server import Discard, Peer
 from adapters.hl7v2.sites import Site, Sites
-from fhir_server.kernel.errors import FhirError, Unavailable
+from fhir_server.kernel.errors import FhirError
 from fhir_server.store import messages
 from fhir_server.store.database import Database, Transaction
 from fhir_server.store.messages import Arrival, Outcome, transient
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 PROCESS = "hl7v2.process"
 """The job that empties a lane of accepted messages; its argument is ``lane``."""
 
-_ATTEMPTS = 3
 _CX_4 = 3
 _REUSED = "MSH-10 was used before for other content"
 _NO_HEADER = Fault("100", "The message does not begin with an MSH segment.", "MSH^1")
@@ -82,17 +82,10 @@ class Intake:
         arrival = _arrival(raw, peer, header, site)
         meaning = await interpret(raw, site)
 
-        for attempts_left in reversed(range(_ATTEMPTS)):
+        async def work(tx: Transaction) -> bytes | None:
+            return await _arrive_and_apply(tx, arrival, Context(0, site, header, raw), meaning)
 
-            async def work(tx: Transaction, final: bool = attempts_left == 0) -> bytes | None:
-                return await _arrive_and_apply(tx, arrival, Context(0, site, header, raw), meaning, final=final)
-
-            try:
-                return await self._database.run(SUBJECT, work)
-            except FhirError as error:
-                if isinstance(error, Unavailable) or attempts_left == 0:
-                    raise
-        return None
+        return await self._database.run(SUBJECT, work)
 
     async def _accept(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes | None:
         """Enhanced mode: the inbox row and the job that will process it, then CA (AA in mode ``aa``)."""
@@ -132,14 +125,14 @@ class Intake:
 
 
 async def _arrive_and_apply(
-    tx: Transaction, arrival: Arrival, context: Context, meaning: Conversion | Rejected, *, final: bool
+    tx: Transaction, arrival: Arrival, context: Context, meaning: Conversion | Rejected
 ) -> bytes | None:
     arrived = await messages.arrive(tx.connection, arrival)
     if not arrived.new and arrived.status != "failed":
         return arrived.acknowledgement
     context = Context(arrived.id, context.site, context.header, context.raw)
     warnings = (_REUSED,) if arrived.reused else ()
-    outcome = await attempt(tx, context, meaning, warnings=warnings, final=final)
+    outcome = await attempt(tx, context, meaning, warnings=warnings)
     await messages.finish(tx.connection, arrived.id, outcome)
     log.info("Message %s of site %s: %s", arrived.id, arrival.site, outcome.status)
     return outcome.acknowledgement
@@ -173,11 +166,14 @@ def _arrival(raw: bytes, peer: Peer, header: Header | None, site: Site | None, l
 
 
 def _lane(raw: bytes, header: Header, site: Site) -> str:
-    """Return the order key at intake, before mapping: the first PID-3 with its authority, else the sender."""
+    """Return the order key at intake, before mapping: the first PID-3 with its authority, else the sender.
+
+    As a digest: it names a job, and job names reach logs.
+    """
     separator = re.escape(header.separator)
     found = re.search(rb"[\r\n]PID" + separator + rb"(?:[^\r\n]*?" + separator + rb"){2}([^\r\n]*)", raw)
     first = found[1].split(header.separator)[0].split(header.separators[1:2] or b"~")[0] if found else b""
-    parts = [part.decode("utf-8", "replace").strip() for part in first.split(header.separators[:1])]
-    if parts[0]:
-        return f"{site.name} {parts[3] if len(parts) > _CX_4 else ''} {parts[0]}"
-    return f"{site.name} {header.application} {header.facility}"
+    parts = [part.strip() for part in first.split(header.separators[:1])]
+    patient = (parts[_CX_4] if len(parts) > _CX_4 else b"", parts[0])
+    key = patient if parts[0] else (header.field(3), header.field(4))
+    return f"{site.name} {hashlib.blake2b(header.separator.join(key), digest_size=8).hexdigest()}"

@@ -106,6 +106,8 @@ class Listed:
     error_text: str
 
 
+_LARGE = 1024 * 1024
+_patience = "SET LOCAL statement_timeout = '60s'"
 _arrive = """
 INSERT INTO fhir.inbound_message AS mine
     (site, peer, control_id, message_type, sender, occurred_at, digest, raw, lane, status)
@@ -171,7 +173,10 @@ async def arrive(connection: AsyncConnection[Any], arrival: Arrival) -> Arrived:
     """Put a message into the inbox as ``accepted``, or return the row of the same message that came before.
 
     Two connections that bring the same message at once are put in order: the second waits for the first's outcome.
+    A large message may take its time.
     """
+    if len(arrival.raw) > _LARGE:
+        await connection.execute(_patience)
     async with connection.cursor(row_factory=class_row(Arrived)) as cursor:
         await cursor.execute(_arrive, _parameters(arrival))
         found = await cursor.fetchone()

@@ -49,8 +49,10 @@ async def test_a_sender_that_asks_gets_ca_before_the_message_is_mapped(hospital,
     intake, lanes, jobs = hospital()
     assert (await received(intake, adt("L1", mrn="L1", msh=ASKS_FOR_BOTH))).code == "CA"
     assert await patients(database, everything, "L1") == []
-    assert jobs == [(PROCESS, {"lane": "lakeside LAKESIDE L1"}, "lakeside LAKESIDE L1")]
-    await lanes.process(jobs[0][1]["lane"])
+    [(name, arguments, lock)] = jobs
+    assert (name, arguments) == (PROCESS, {"lane": lock})
+    assert "L1" not in lock, "a patient's number must not reach the names of jobs"
+    await lanes.process(lock)
     assert len(await patients(database, everything, "L1")) == 1
 
 
@@ -80,19 +82,19 @@ async def test_a_resend_of_a_waiting_message_gets_the_same_commit_acknowledgemen
 
 
 async def test_messages_of_a_lane_are_processed_in_the_order_they_were_accepted(hospital, database, everything, adt):
-    intake, lanes, _ = hospital(acknowledge="enhanced")
+    intake, lanes, jobs = hospital(acknowledge="enhanced")
     for n, city in enumerate(["BOSTON", "NEWPORT", "PROVIDENCE"]):
         await intake.receive(adt(f"L5-{n}", event="A08", mrn="L5", city=city, when=f"2026030208000{n}"), PEER)
-    await lanes.process("lakeside LAKESIDE L5")
+    await lanes.process(jobs[0][2])
     [patient] = await patients(database, everything, "L5")
     assert (patient.resource()["address"][0]["city"], patient.version) == ("PROVIDENCE", 3)
 
 
 async def test_a_failed_message_stays_visible_and_lets_later_ones_pass(hospital, database, everything, adt):
-    intake, lanes, _ = hospital(acknowledge="enhanced")
+    intake, lanes, jobs = hospital(acknowledge="enhanced")
     await intake.receive(adt("L6-1", mrn="L6").replace(b"ADT^A01^ADT_A01", b"XYZ^Z99^XYZ_Z99"), PEER)
     await intake.receive(adt("L6-2", mrn="L6", visit="L6"), PEER)
-    await lanes.process("lakeside LAKESIDE L6")
+    await lanes.process(jobs[0][2])
     assert len(await patients(database, everything, "L6")) == 1
     failed = [row.control_id for row in await replay.list_messages(database, status="failed")]
     assert "L6-1" in failed
@@ -100,9 +102,9 @@ async def test_a_failed_message_stays_visible_and_lets_later_ones_pass(hospital,
 
 async def test_the_application_acknowledgement_is_queued_as_a_message_of_its_own(hospital, database, adt):
     settings = {"destinations": DESTINATIONS, "application_acknowledgements": "answers"}
-    intake, lanes, _ = hospital(**settings)
+    intake, lanes, jobs = hospital(**settings)
     await intake.receive(adt("L7", mrn="L7", visit="L7", msh=ASKS_FOR_BOTH), PEER)
-    await lanes.process("lakeside LAKESIDE L7")
+    await lanes.process(jobs[0][2])
     [queued] = [row for row in await delivery.list_outbound(database) if row.destination == "lakeside/answers"]
     answer = Acknowledgement.parse(queued.raw)
     assert answer is not None
@@ -111,10 +113,10 @@ async def test_the_application_acknowledgement_is_queued_as_a_message_of_its_own
 
 
 async def test_two_workers_on_one_lane_process_each_message_once(hospital, database, everything, adt):
-    intake, lanes, _ = hospital(acknowledge="enhanced")
+    intake, lanes, jobs = hospital(acknowledge="enhanced")
     for n in range(4):
         await intake.receive(adt(f"L8-{n}", mrn="L8", visit=f"L8-{n}", when=f"2026030208000{n}"), PEER)
-    await asyncio.gather(*(lanes.process("lakeside LAKESIDE L8") for _ in range(3)))
+    await asyncio.gather(*(lanes.process(jobs[0][2]) for _ in range(3)))
     rows = [row for row in await replay.list_messages(database) if row.control_id.startswith("L8-")]
     assert [row.status for row in rows] == ["processed"] * 4
     assert {(await replay.show(database, row.id)).message.attempts for row in rows} == {1}
