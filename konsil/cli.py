@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from konsil import cli_demo, cli_jobs, cli_messages, cli_report, cli_site, cli_studies, logs
+from konsil import cli_demo, cli_jobs, cli_messages, cli_report, cli_site, cli_studies, cli_validate, logs
 
 app = typer.Typer(
     help="The integration server behind a medical second-opinion programme.",
@@ -29,6 +29,7 @@ app.add_typer(cli_jobs.app, name="jobs")
 app.add_typer(cli_report.app, name="report")
 app.add_typer(cli_studies.app, name="studies")
 app.command("demo")(cli_demo.demo)
+app.command("validate")(cli_validate.validate)
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Where data lives. KONSIL_DATA_DIR; ./var, as root /var/lib/konsil.")

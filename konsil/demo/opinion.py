@@ -57,9 +57,7 @@ async def ineligible(story: Story) -> None:
     await story.hl7(story.lakeside.massachusetts_patient())
     patients = await story.system.search(f"/Patient?identifier={MRN}|00512277")
     rao = await story.system.search(f"/Practitioner?identifier={RAO_NPI}")
-    bundle = request.submission(
-        patients[0], f"Practitioner/{rao[0]['id']}", datetime.now(EASTERN), placer="PL-5568"
-    )
+    bundle = request.submission(patients[0], f"Practitioner/{rao[0]['id']}", datetime.now(EASTERN), placer="PL-5568")
     answer = await story.system.post("", bundle)
     if not console.check("the transaction is accepted", answer.status_code == httpx.codes.OK, answer.text[:300]):
         return
