@@ -33,6 +33,10 @@ SELECT job.id, job.task_name, job.args, job.lock, job.attempts, failure.failed_a
 FROM public.procrastinate_jobs AS job LEFT JOIN fhir.job_failure AS failure ON failure.job_id = job.id
 WHERE job.status IN ('failed', 'aborted') ORDER BY job.id DESC LIMIT %(count)s
 """
+_due = """
+SELECT 1 FROM public.procrastinate_jobs
+WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now()) LIMIT 1
+"""
 _again = """
 UPDATE public.procrastinate_jobs
 SET status = 'todo', attempts = 0, scheduled_at = NULL, worker_id = NULL, abort_requested = false
@@ -127,9 +131,10 @@ class Jobs:
     async def run_waiting(self, *, concurrency: int = 1) -> None:
         """Run every job that is due, then return."""
         async with self._opened():
-            await self._app.run_worker_async(
-                wait=False, concurrency=concurrency, delete_jobs="successful", install_signal_handlers=False
-            )
+            while await self._connector.execute_query_all_async(_due):  # a lock may have held the next one back
+                await self._app.run_worker_async(
+                    wait=False, concurrency=concurrency, delete_jobs="successful", install_signal_handlers=False
+                )
 
     async def list_failed(self, *, count: int = 100) -> list[FailedJob]:
         """Return the jobs that failed for good, newest first."""
