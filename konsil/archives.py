@@ -10,7 +10,7 @@ import yaml
 from adapters.dicomweb.client import Pacs
 
 
-class InvalidArchive(ValueError):
+class InvalidArchive(RuntimeError):
     """A site's ``dicomweb`` section is unknown or incomplete; the text says which key."""
 
 
