@@ -10,7 +10,7 @@ from datetime import datetime
 
 from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.kernel.errors import InvalidRequest, Issue
-from fhir_server.kernel.instants import date_range
+from fhir_server.kernel.instants import EARLIEST, LATEST, date_range
 from fhir_server.operations.calls.inputs import CURSOR
 from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Page, Parameter
 from fhir_server.operations.calls.references import references_in
@@ -48,7 +48,14 @@ async def everything(reader: Reader, call: Invocation) -> Answer:
     asked = _asked(reader, call)
     cursor = call.inputs.one(CURSOR)
     members = Members(
-        compartment, call.id, asked.types, _count(call), asked.since, cursor, _without_count(call.inputs.pairs)
+        compartment,
+        call.id,
+        asked.types,
+        _count(call),
+        asked.since,
+        _care(call),
+        cursor,
+        pairs=_without_count(call.inputs.pairs),
     )
     page = await reader.members(members)
     ids: dict[str, set[str]] = defaultdict(set)
@@ -88,6 +95,14 @@ def _count(call: Invocation) -> int:
     if count < 1:
         raise InvalidRequest("_count must be 1 or more.")
     return min(count, MOST_ON_A_PAGE)
+
+
+def _care(call: Invocation) -> tuple[datetime, datetime] | None:
+    """Return the span of care asked for, days whole; a side that is not given is open."""
+    start, end = call.inputs.one("start"), call.inputs.one("end")
+    if start is None and end is None:
+        return None
+    return date_range(start)[0] if start else EARLIEST, date_range(end)[1] if end else LATEST
 
 
 def _without_count(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -137,7 +152,7 @@ PATIENT = Operation(
     definition="http://hl7.org/fhir/OperationDefinition/Patient-everything",
     access={"type": "s", "instance": "rs"},
     resource_types=frozenset({"Patient"}),
-    parameters=_parameters,
+    parameters=(Parameter("start", "date"), Parameter("end", "date"), *_parameters),
     reads=everything,
 )
 ENCOUNTER = Operation(

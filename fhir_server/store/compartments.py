@@ -18,37 +18,47 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    and_,
     any_,
     bindparam,
     exists,
     func,
     literal,
     not_,
+    or_,
     select,
     union_all,
 )
 
-from fhir_server.definitions import RESOURCE_TYPES, compartment_parameters
-from fhir_server.kernel.instants import EARLIEST
+from fhir_server.definitions import RESOURCE_TYPES, compartment_parameters, search_parameters
+from fhir_server.kernel.instants import EARLIEST, LATEST
 from fhir_server.kernel.search_query import SearchQuery
 from fhir_server.kernel.subject import Subject
 from fhir_server.store.access import Grants, unrestricted, visible
 from fhir_server.store.cursors import sign, verify
 from fhir_server.store.records import Stored
 from fhir_server.store.sql import Statement, compiled, root, unnested
-from fhir_server.store.tables.resources import instant, resource_table
+from fhir_server.store.tables.resources import column_name, instant, resource_table
 
 Key = tuple[str, str]
 _types_at_once = 8  # planning locks every index of every table it names: 66 tables have 1,500
 _before_all = ""
 _after_all = "~"  # sorts behind every character of an id
+_people = frozenset({"Patient", "Person", "RelatedPerson"})
+_care_dates = (
+    "date", "occurrence", "period", "effective", "effective-time", "started", "onset-date", "collected",
+    "whenhandedover", "start-date", "datetime", "event-date", "sent", "identified", "recorded", "created", "authored",
+    "authoredon", "authored-on", "datewritten",
+)  # fmt: skip
+"""The date parameters that tell when care was given, the first a type has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
     """What of a compartment is asked for. ``id`` None: of every one of its kind that the Subject may search.
 
-    ``since`` is the moment after which a resource was updated, ``pairs`` what a cursor is bound to.
+    ``since`` is the moment after which a resource was updated, ``care`` the span ``[start, end)`` of the care it is
+    about, ``pairs`` what a cursor is bound to.
     """
 
     compartment: str
@@ -56,6 +66,7 @@ class Members:
     types: tuple[str, ...]
     count: int
     since: datetime | None = None
+    care: tuple[datetime, datetime] | None = None
     cursor: str | None = None
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -86,7 +97,8 @@ async def members(connection: AsyncConnection[Any], subject: Subject, key: bytes
             some = wanted[start : start + _types_at_once]
             values = dict(_values(asked, some, place - start, position[1]), wanted_count=asked.count + 1)
             own = None if asked.id is not None else subject.grants(asked.compartment, "s")
-            cursor = await _members(asked.compartment, some, own).execute(connection, values, prepare=True)
+            statement = _members(asked.compartment, some, own, dated=asked.care is not None)
+            cursor = await statement.execute(connection, values, prepare=True)
             found += [(name, id) for _, name, id in await cursor.fetchall()]
     keys = tuple(found[: asked.count])
     more = len(found) > asked.count
@@ -97,14 +109,25 @@ def _values(asked: Members, types: tuple[tuple[str, Grants], ...], place: int, a
     """Yield the values of a statement; every type begins after the id it got to, most at the beginning or the end."""
     yield "wanted_compartment", [f"{asked.compartment}/{asked.id}"]
     yield "wanted_since", asked.since or EARLIEST
+    if asked.care is not None:
+        yield "wanted_start", asked.care[0]
+        yield "wanted_end", asked.care[1]
     for at, (name, _) in enumerate(types):
         yield f"after_{name}", _before_all if at > place else after if at == place else _after_all
 
 
 @lru_cache(maxsize=256)
-def _members(compartment: str, wanted: tuple[tuple[str, Grants], ...], own: Grants | None) -> Statement:
-    """Return the statement for the keys of some types; ``own`` are the grants that choose the compartments."""
-    parts = [_part(root(name), name, place, grants, (compartment, own)) for place, (name, grants) in enumerate(wanted)]
+def _members(compartment: str, wanted: tuple[tuple[str, Grants], ...], own: Grants | None, *, dated: bool) -> Statement:
+    """Return the statement for the keys of some types.
+
+    ``own`` are the grants that choose the compartments; ``dated`` looks at when the care was.
+    """
+    parts = []
+    for place, (name, grants) in enumerate(wanted):
+        table = root(name)
+        lies_in, scan = _lies_in(table, compartment, own)
+        conditions = (lies_in, visible(grants, table, name), *(_care(table, name) if dated else ()))
+        parts.append(_part(table, name, place, and_(*conditions), scan=scan))
     both = union_all(*parts).subquery()
     columns = (both.c.place, both.c.resource_type, both.c.id)
     return compiled(select(*columns).order_by(both.c.place, both.c.id).limit(_count))
@@ -113,15 +136,10 @@ def _members(compartment: str, wanted: tuple[tuple[str, Grants], ...], own: Gran
 _count = bindparam("wanted_count", type_=Integer, value=None)
 
 
-def _part(
-    table: FromClause, name: str, place: int, grants: Grants, compartments: tuple[str, Grants | None]
-) -> Select[Any]:
-    compartment, own = compartments
-    lies_in, scan = _lies_in(table, compartment, own)
+def _part(table: FromClause, name: str, place: int, wanted: ColumnElement[bool], *, scan: bool) -> Select[Any]:
     ids = select(table.c.id).where(
-        lies_in,
+        wanted,
         not_(table.c.deleted),
-        visible(grants, table, name),
         table.c.last_updated > bindparam("wanted_since", type_=instant, value=None),
         table.c.id > bindparam(f"after_{name}", type_=Text, value=None),
     )
@@ -150,6 +168,21 @@ def _lies_in(table: FromClause, compartment: str, own: Grants | None) -> tuple[C
     )
     found = func.array(theirs.scalar_subquery(), type_=ARRAY(Text))
     return table.c.compartments.op("&&", is_comparison=True)(found), False
+
+
+def _care(table: FromClause, name: str) -> Iterator[ColumnElement[bool]]:
+    """Yield the condition that the care a row is about was in the span; without a date nobody can say it was not."""
+    parameters = search_parameters(name)
+    begun = next((parameters[code] for code in _care_dates if code in parameters), None)
+    if begun is None or name in _people:
+        return
+    start = bindparam("wanted_start", type_=instant, value=None)
+    end = bindparam("wanted_end", type_=instant, value=None)
+    first = table.c[column_name(begun, "_lo")]
+    last: ColumnElement[Any] = table.c[column_name(begun, "_hi")]
+    if name == "Condition":  # it lasts until it abates
+        last = func.coalesce(table.c[column_name(parameters["abatement-date"], "_hi")], LATEST)
+    yield or_(first.is_(None), and_(first < end, last > start))
 
 
 async def by_id(

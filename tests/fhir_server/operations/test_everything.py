@@ -170,9 +170,41 @@ async def test_since_leaves_out_what_did_not_change(client, world):
     assert found(bundle, "include") == []
 
 
+async def test_care_dates_narrow_what_has_a_date(client):
+    await client.put("Patient/dated", json={"resourceType": "Patient", "id": "dated", "birthDate": "1950-01-01"})
+    subject = {"subject": {"reference": "Patient/dated"}}
+    for year in (2021, 2022, 2023):
+        resource = observation(f"in-{year}", "dated", effectiveDateTime=f"{year}-06-01")
+        await client.put(f"Observation/in-{year}", json=resource)
+    await client.put("Observation/undated", json=observation("undated", "dated"))
+    for id, span in (
+        ("chronic", {"onsetDateTime": "2001"}),
+        ("over", {"onsetDateTime": "2001", "abatementDateTime": "2002"}),
+        ("later", {"onsetDateTime": "2024"}),
+    ):
+        await client.put(f"Condition/{id}", json={"resourceType": "Condition", "id": id, **subject, **span})
+    always = {"Patient/dated", "Observation/undated", "Condition/chronic"}
+    for query, more in (
+        ("start=2022-06-01&end=2022-06-01", {"Observation/in-2022"}),
+        ("start=2022-07", {"Observation/in-2023", "Condition/later"}),
+        ("end=2021", {"Observation/in-2021", "Condition/over"}),
+    ):
+        bundle = await get(client, f"Patient/dated/$everything?{query}")
+        assert (query, set(found(bundle, "match"))) == (query, always | more)
+
+
 @pytest.mark.parametrize(
     "query",
-    ["_since=yesterday", "_type=Observatio", "_type=CodeSystem", "_count=0", "_count=-1", "_cnt=1", "_cursor=AA"],
+    [
+        "_since=yesterday",
+        "_type=Observatio",
+        "_type=CodeSystem",
+        "_count=0",
+        "_count=-1",
+        "_cnt=1",
+        "_cursor=AA",
+        "start=today",
+    ],
 )
 async def test_what_is_malformed_or_unknown_is_refused(client, world, query):
     response = await client.get(f"Patient/mine/$everything?{query}")
