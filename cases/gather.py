@@ -25,6 +25,13 @@ SUBJECT: Final = Subject.system(
     "system/Practitioner.rs system/PractitionerRole.rs system/Organization.rs system/PlanDefinition.rs",
 )
 """What the workflow may read and write, and nothing else."""
+MERGE_SUBJECT: Final = Subject.system(
+    "cases-merge",
+    "system/Task.rus system/ServiceRequest.rus system/QuestionnaireResponse.rus system/Consent.rus "
+    "system/Encounter.rus system/DiagnosticReport.rus system/DocumentReference.rus system/ImagingStudy.rus "
+    "system/Specimen.rus system/Observation.rus system/Provenance.crus system/Patient.rs system/PractitionerRole.rs",
+)
+"""What may be re-pointed when two patients turn out to be one."""
 
 _patient_at: Final[Mapping[str, str]] = {
     "Task": "for",

@@ -19,6 +19,7 @@ from fhir_server.store.reader import Reader
 from programmes.model import InvalidProgramme, Programme, is_programme
 
 _fixed = ("focus", "partOf", "for", "basedOn")
+_may_repoint = (gather.SUBJECT, gather.MERGE_SUBJECT)
 _signed_types = frozenset({"DiagnosticReport", "Composition", "Bundle", "Provenance"})
 _reviewing = frozenset({"accepted", "in-progress"})
 
@@ -51,7 +52,7 @@ async def guard_task(change: Change, tx: Transaction) -> None:
 
 def _keep_identity(change: Change, source: State | None) -> None:
     """A Task stays what it is, and of whom; only the workflow itself may re-point it."""
-    if source is None or change.old is None or change.new is None or change.subject == gather.SUBJECT:
+    if source is None or change.old is None or change.new is None or change.subject in _may_repoint:
         return
     if codes.kind_of(change.old) != codes.kind_of(change.new):
         raise BusinessRule("The kind of a Task of a case cannot change.", expression="Task.code")

@@ -17,6 +17,7 @@ from cases.decide import decide
 from cases.decisions import Explain
 from cases.machine import state_of
 from cases.provenance import actor, provenance_id, transition
+from cases.repoint import repoint
 from cases.signature import Signer
 from fhir_server.kernel.errors import Gone, NotFound
 from fhir_server.store.database import Database, Transaction
@@ -51,6 +52,8 @@ class Reactor:
 
     async def react(self, resource_type: str, id: str, version: int) -> None:
         """Bring every case of the resource's patient to where the stored facts take it."""
+        if resource_type == "Patient":
+            await repoint(self.database, f"Patient/{id}", now=utc(self.clock()))
         async with self.database.transaction(gather.SUBJECT) as tx:
             patient = await gather.patient_of(tx.reader, resource_type, id)
             if patient is None:

@@ -9,9 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from adapters.hl7v2.conversion import Conversion, MappedResource, MappingError
+from adapters.hl7v2.conversion import DUPLICATE_KEY, Conversion, MappedResource, MappingError, PatientMerge
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.merge import merged
+from adapters.hl7v2.patient_merge import check, linked, renamed_merges, resolved
 from adapters.hl7v2.provenance import message_binary, provenance
 from adapters.hl7v2.sites import Site
 from fhir_server.kernel.errors import PreconditionFailed
@@ -32,8 +33,6 @@ _TYPES = frozenset(
 )  # fmt: skip
 SUBJECT = Subject.system("hl7v2", " ".join(f"system/{name}.crus" for name in sorted(_TYPES)))
 """What the adapter may touch: the types messages map to, and never a deletion."""
-
-_DUPLICATE_KEY = "205"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,14 @@ async def apply(tx: Transaction, conversion: Conversion, context: Context) -> Ap
 
     Raises MappingError 205 when identifiers point to two stored resources, and whatever the writer refuses.
     """
-    await tx.lock(f"hl7v2 lane {conversion.lane}")
-    known = await _identified(tx, conversion.resources)
-    resources = _renamed(conversion.resources, known)
+    await tx.lock(*(f"hl7v2 lane {lane}" for lane in conversion.lanes))
+    known = await _identified(tx, conversion.resources, conversion.merges)
+    names = {f"{key[0]}/{key[1]}": found.reference for key, found in known.items() if key[1] != found.id}
+    merges = renamed_merges(conversion.merges, names)
+    resources = linked(_renamed(conversion.resources, names), merges)
     stored = await _stored(tx, resources, known)
-    newer = await _newer(tx, resources, context.occurred_at)
+    check(merges, stored)
+    newer = await _newer(tx, resources, context.occurred_at) - {_parts(merge.retired) for merge in merges}
     written: list[str] = []
     warnings: list[str] = []
     for mapped in resources:
@@ -102,6 +104,11 @@ async def _write(tx: Transaction, body: dict[str, Any], before: Stored | None) -
 
 def _key(resource: dict[str, Any]) -> Key:
     return resource["resourceType"], resource["id"]
+
+
+def _parts(reference: str) -> Key:
+    kind, _, id = reference.partition("/")
+    return kind, id
 
 
 def _body(before: Stored | None, mapped: MappedResource, *, late: bool) -> dict[str, Any] | None:
@@ -143,7 +150,9 @@ def _filled(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-async def _identified(tx: Transaction, resources: Iterable[MappedResource]) -> dict[Key, Stored]:
+async def _identified(
+    tx: Transaction, resources: Iterable[MappedResource], merges: tuple[PatientMerge, ...]
+) -> dict[Key, Stored]:
     """Return the stored resources that share an identifier with a mapped one, by the mapped one's key."""
     by_type: dict[str, list[MappedResource]] = {}
     for mapped in resources:
@@ -156,6 +165,7 @@ async def _identified(tx: Transaction, resources: Iterable[MappedResource]) -> d
         for mapped in group:
             hits = {owner.id: owner for text in mapped.match for owner in owners.get((resource_type, text), ())}
             if hits:
+                hits = await resolved(tx, hits, mapped, merges) if resource_type == "Patient" else hits
                 found[_key(mapped.resource)] = _only(hits, mapped)
     return found
 
@@ -166,13 +176,10 @@ def _token(text: str) -> tuple[str, str]:
 
 
 def _owners(candidates: Iterable[Stored]) -> dict[tuple[str, str], list[Stored]]:
-    """Return candidates by type and identifier token, without those that a merge replaced by another."""
+    """Return candidates by type and identifier token."""
     owners: dict[tuple[str, str], list[Stored]] = {}
     for candidate in candidates:
-        resource = candidate.resource()
-        if any(link.get("type") == "replaced-by" for link in resource.get("link", ())):
-            continue
-        identifiers = resource.get("identifier", ())
+        identifiers = candidate.resource().get("identifier", ())
         for identifier in identifiers if isinstance(identifiers, list) else [identifiers]:
             token = f"{identifier.get('system', '')}|{identifier.get('value', '')}"
             owners.setdefault((candidate.resource_type, token), []).append(candidate)
@@ -182,14 +189,13 @@ def _owners(candidates: Iterable[Stored]) -> dict[tuple[str, str], list[Stored]]
 def _only(hits: dict[str, Stored], mapped: MappedResource) -> Stored:
     if len(hits) > 1:
         raise MappingError(
-            _DUPLICATE_KEY, "", f"The identifiers belong to {len(hits)} different {mapped.resource['resourceType']}s."
+            DUPLICATE_KEY, "", f"The identifiers belong to {len(hits)} different {mapped.resource['resourceType']}s."
         )
     return next(iter(hits.values()))
 
 
-def _renamed(resources: tuple[MappedResource, ...], known: dict[Key, Stored]) -> tuple[MappedResource, ...]:
+def _renamed(resources: tuple[MappedResource, ...], names: dict[str, str]) -> tuple[MappedResource, ...]:
     """Give each resource the id it has in the store, and rewrite the references to it."""
-    names = {f"{key[0]}/{key[1]}": stored.reference for key, stored in known.items() if key[1] != stored.id}
     if not names:
         return resources
     ids = {before: after.split("/")[1] for before, after in names.items()}

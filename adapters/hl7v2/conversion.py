@@ -14,6 +14,7 @@ REQUIRED_FIELD_MISSING = "101"
 DATA_TYPE_ERROR = "102"
 UNSUPPORTED_MESSAGE_TYPE = "200"
 UNSUPPORTED_EVENT_CODE = "201"
+DUPLICATE_KEY = "205"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class MappedResource:
     if absent), ``replace`` (PUT). ``match`` holds ``system|value`` tokens: a stored resource with one of these
     identifiers *is* this resource; its id wins and references are rewritten. ``clear`` names top-level elements that
     the sender emptied with ``""``. ``defaults`` are elements set only where neither message nor store has them.
+    ``reopens``: this message takes an end back (A13), so a state may go backwards.
     """
 
     resource: dict[str, Any]
@@ -31,11 +33,21 @@ class MappedResource:
     match: tuple[str, ...] = ()
     clear: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    reopens: bool = False
 
     @property
     def reference(self) -> str:
         """``Type/id``, as other resources of the same Conversion refer to it."""
         return f"{self.resource['resourceType']}/{self.resource['id']}"
+
+
+@dataclass(frozen=True, slots=True)
+class PatientMerge:
+    """Two patients are one (A40): references of the Conversion's own resources, and the lane of the one that ends."""
+
+    survivor: str
+    retired: str
+    lane: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,12 @@ class Conversion:
     lane: str
     warnings: tuple[str, ...] = ()
     mapping: str = ""
+    merges: tuple[PatientMerge, ...] = ()
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """Every lane the message belongs to: its own, and that of each patient it merges away."""
+        return (self.lane, *(merge.lane for merge in self.merges))
 
 
 class MappingError(Exception):

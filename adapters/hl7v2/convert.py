@@ -15,8 +15,9 @@ from adapters.hl7v2.conversion import (
     Conversion,
     MappedResource,
     MappingError,
+    Mode,
 )
-from adapters.hl7v2.identity import lane_of
+from adapters.hl7v2.identity import lane_of, patient_merges
 from adapters.hl7v2.site_mapping import SiteMapping
 from adapters.hl7v2.tokenizer import Message
 from mappings.engine.context import Context, Draft
@@ -53,7 +54,7 @@ def convert(message: Message, site: SiteMapping) -> Conversion:
     resources = tuple(_mapped(draft) for draft in context.drafts.values())
     patient = context.built("patient")
     lane = patient[0].match[0] if patient and patient[0].match else lane_of(message, site)
-    return Conversion(resources, lane, (*message.warnings, *context.warnings), mapping.hash)
+    return Conversion(resources, lane, (*message.warnings, *context.warnings), mapping.hash, patient_merges(context))
 
 
 def explain(message: Message, site: SiteMapping) -> tuple[TraceRow, ...]:
@@ -95,4 +96,5 @@ def _plan_of(message: Message, mapping: EffectiveMapping) -> str:
 def _mapped(draft: Draft) -> MappedResource:
     resource = draft.resource
     clear = tuple(dict.fromkeys(name for name in draft.clear if name not in resource)) if draft.clear else ()
-    return MappedResource(resource, draft.mode, draft.match, clear, draft.defaults)  # type: ignore[arg-type]  # a Plan admits only the three modes
+    mode: Mode = draft.mode  # type: ignore[assignment]  # a Plan admits only the three modes
+    return MappedResource(resource, mode, draft.match, clear, draft.defaults, draft.reopens)

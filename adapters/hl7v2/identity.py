@@ -1,5 +1,6 @@
-"""Which lane a message waits in: its patient's, or its sender's when it names none."""
+"""Which lane a message waits in: its patient's, or its sender's when it names none; and whose lanes a merge joins."""
 
+from adapters.hl7v2.conversion import DUPLICATE_KEY, MappingError, PatientMerge
 from adapters.hl7v2.site_mapping import SiteMapping
 from adapters.hl7v2.tokenizer import Message
 from mappings.engine.context import Context
@@ -28,3 +29,16 @@ def patient_token(message: Message, site: SiteMapping) -> str | None:
             place = preferred.index(system) if system in preferred else len(preferred)
             found.append((place, PATIENT_TYPES.index(kind), f"{system}|{value}"))
     return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+
+def patient_merges(context: Context) -> tuple[PatientMerge, ...]:
+    """Return the merges a message asks for. Raises MappingError 205 when somebody is merged into themselves."""
+    found = []
+    for retired in context.inside("retired", context.root):
+        survivor = next(iter(context.built("patient", retired.group)), None)
+        if survivor is None:
+            raise MappingError("100", "PID^1", "MRG stands without the PID of the patient who stays")
+        if set(survivor.match) & set(retired.match):
+            raise MappingError(DUPLICATE_KEY, "MRG^1^1", "PID-3 and MRG-1 are the same patient; nothing to merge")
+        found.append(PatientMerge(survivor.reference, retired.reference, retired.match[0]))
+    return tuple(found)

@@ -15,11 +15,16 @@ _unions = {
     "media": "link",
     "relatesTo": "target",
     "diagnosis": "condition",
+    "extension": "url",
+    "link": "other",
 }
 _open = {
+    "Appointment": frozenset({"proposed", "pending", "booked", "arrived", "checked-in", "waitlist"}),
     "Encounter": frozenset({"planned", "arrived", "triaged", "in-progress", "onleave", "unknown"}),
     "DiagnosticReport": frozenset({"registered", "partial", "preliminary"}),
+    "MedicationRequest": frozenset({"active", "on-hold", "draft", "unknown"}),
     "Observation": frozenset({"registered", "preliminary"}),
+    "ServiceRequest": frozenset({"draft", "active", "on-hold", "unknown"}),
 }
 _server_owned = ("id", "meta")
 _choices = ("value", "deceased", "multipleBirth", "onset", "effective", "occurrence")
@@ -40,7 +45,9 @@ def merged(stored: dict[str, Any] | None, mapped: MappedResource) -> dict[str, A
     if mapped.mode == "replace":
         return {**mapped.defaults, **incoming, **kept}
     result = _combined(stored, incoming)
-    if _goes_backwards(stored, incoming):
+    if mapped.reopens:
+        _take_end_back(result, incoming)
+    elif _goes_backwards(stored, incoming):
         result["status"] = stored["status"]
     for name in mapped.clear:
         if name not in incoming:
@@ -51,6 +58,16 @@ def merged(stored: dict[str, Any] | None, mapped: MappedResource) -> dict[str, A
 def _goes_backwards(stored: dict[str, Any], incoming: dict[str, Any]) -> bool:
     still_open = _open.get(str(incoming.get("resourceType")), frozenset())
     return incoming.get("status") in still_open and "status" in stored and stored["status"] not in still_open
+
+
+def _take_end_back(result: dict[str, Any], incoming: dict[str, Any]) -> None:
+    """A cancelled discharge (A13): the end of the stay and where the patient went are no more, unless sent again."""
+    for name, part in (("period", "end"), ("hospitalization", "dischargeDisposition")):
+        if part in result.get(name, {}) and part not in incoming.get(name, {}):
+            kept = {key: value for key, value in result[name].items() if key != part}
+            result.pop(name)
+            if kept:
+                result[name] = kept
 
 
 def _combined(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:

@@ -171,12 +171,13 @@ def frame_row(convert: Convert, put: Put) -> RunRow:
     return run
 
 
-def siblings_row(name: str, convert: Convert, put: Put, *, every: bool) -> RunRow:
-    """A row that reads other segments of the same group: the first, or each."""
+def siblings_row(name: str, convert: Convert, put: Put, *, every: bool, deep: bool) -> RunRow:
+    """A row that reads other segments of the same group (``deep``: and of groups within it): the first, or each."""
 
     def run(_frame: Any, context: Context, target: dict[str, Any], _: str) -> bool:
         wrote = False
-        for segment in context.group.own(name):
+        group = context.group
+        for segment in [found for found, _ in group.walk(name)] if deep else group.own(name):
             value = convert(segment, context)
             if value is not None:
                 put(target, value)

@@ -38,6 +38,7 @@ from mappings.engine.tables import Table
 from mappings.engine.target import compile_target, copier
 
 _simple = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+) (?:= (\w+)|in \[([\w, ]+)\])")
+_valued = re.compile(r"([A-Z][A-Z0-9_]*)[-.](\d+)(?:\.\d+)* valued(?: and .+)?")
 _CODES = "CWE."
 """Data type maps of this type are remembered: their values are codes, few and often repeated."""
 
@@ -116,7 +117,7 @@ class Compiler:
         convert = self._frame_convert(row, level)
         if level or source.name == row_map.reads:
             return frame_row(convert, put)
-        return siblings_row(source.name, convert, put, every=row.list)
+        return siblings_row(source.name, convert, put, every=row.list, deep=row.deep)
 
     def _frame_convert(self, row: Row, level: int) -> Convert:
         """Return what makes a value of a whole frame: a frame function, an inner map, or a resource of its own."""
@@ -163,13 +164,18 @@ class Compiler:
 
 def _element(row: Row, row_map: RowMap, level: int) -> int:
     """Return the element of the frame a row cannot do without, as ``all_rows`` counts it."""
-    none = -1 if level else 0
-    if row.source is None:
-        return none
-    source = parse_source(row.source, datatype=level > 0)
-    if source.field is None or source.name != row_map.reads:
-        return none
-    return source.field - 1 if level else source.field
+    source = parse_source(row.source, datatype=level > 0) if row.source else None
+    if source and source.field is not None and source.name == row_map.reads:
+        return source.field - 1 if level else source.field
+    return _asked_for(row, row_map, level)
+
+
+def _asked_for(row: Row, row_map: RowMap, level: int) -> int:
+    """Return the element a constant's or a whole segment's ``when`` begins by asking for, as ``all_rows`` counts it."""
+    found = _valued.fullmatch(row.when or "")
+    if found and found[1] == row_map.reads and " or " not in found[0]:
+        return int(found[2]) - 1 if level else int(found[2])
+    return -1 if level else 0
 
 
 def _guard(row: Row, row_map: RowMap, level: int) -> tuple[int, frozenset[str]]:

@@ -31,6 +31,7 @@ class Draft:
     clear: list[str] = field(default_factory=list)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     group: Group | None = None
+    reopens: bool = False
     reference: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,6 +47,13 @@ def business_id(resource_type: str, key: str) -> str:
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _beside(group: Group | None, inner: Group) -> bool:
+    """Tell whether a group lies in another occurrence of ``inner``, which is one of the same parent's."""
+    while group is not None and group.parent is not inner.parent:
+        group = group.parent
+    return group is not None and group is not inner and group.name == inner.name
 
 
 class Context:
@@ -117,15 +125,21 @@ class Context:
         return "" if text == '""' else self.unescape(text).strip()
 
     def built(self, name: str, group: Group | None = None) -> list[Draft]:
-        """Return the drafts of this plan name within the current group, or else within the closest group around."""
+        """Return the drafts of this plan name within the current group, or else within the closest group around.
+
+        What lies in a sibling of the same name (another order's results) is not around.
+        """
         around = group or self.group
+        inner: Group | None = None
         while True:
             found = around.built.get(name)
             if found:
-                return list(found.values())
+                near = [draft for draft in found.values() if inner is None or not _beside(draft.group, inner)]
+                if near:
+                    return near
             if around.parent is None:
                 return []
-            around = around.parent
+            inner, around = around, around.parent
 
     def inside(self, name: str, group: Group | None) -> list[Draft]:
         """Return the drafts of this plan name made from the group or from groups within it."""

@@ -21,6 +21,7 @@ from mappings.engine.target import Put, compile_target, copier
 
 _words = {
     "name", "type", "group", "segment", "maps", "mode", "key", "when", "refs", "defaults", "fallback", "rows", "fold",
+    "reopens", "outside",
 }  # fmt: skip
 _modes = ("merge", "ensure", "replace")
 
@@ -62,6 +63,8 @@ class Item:
     defaults: Mapping[str, Any]
     fallback: Mapping[str, Callable[[], Any]]
     fold: FoldFunction | None
+    reopens: Test | None
+    outside: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +131,17 @@ def _item(message: str, spec: Mapping[str, Any], compiler: Compiler, library: Li
         mode=spec.get("mode", "ensure"),
         key=library.key(spec["key"], where),
         test=_test(spec.get("when"), segment or ""),
-        refs=tuple(_ref(to, target) for to, target in spec.get("refs", {}).items()),
+        refs=tuple(_ref(to, name) for to, names in spec.get("refs", {}).items() for name in _listed(names)),
         defaults=spec.get("defaults", {}),
         fallback={name: copier(value) for name, value in spec.get("fallback", {}).items()},
         fold=library.fold(spec["fold"], where) if "fold" in spec else None,
+        reopens=_test(spec.get("reopens"), segment or ""),
+        outside=spec.get("outside", ""),
     )
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
 
 
 def _ref(to: str, text: str) -> Ref:
@@ -158,6 +167,8 @@ def _occurrences(item: Item, context: Context) -> list[tuple[Segment | None, Gro
     found = context.root.placed.get(item.segment, [])
     if item.group:
         found = [pair for pair in found if pair[1].within(item.group)]
+    if item.outside:
+        found = [pair for pair in found if not pair[1].within(item.outside)]
     return [*(item.fold(found, context) if item.fold else found)]
 
 
@@ -178,6 +189,7 @@ def _build(item: Item, frame: Segment | None, group: Group, context: Context) ->
         return None
     resource["id"] = business_id(item.type, key.text)
     draft = Draft(item.name, resource, item.mode, key.match, context.clears, item.defaults, group)
+    draft.reopens = bool(item.reopens and item.reopens(frame, context))
     return context.add(draft)
 
 

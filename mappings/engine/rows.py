@@ -1,7 +1,7 @@
 """Mapping rows as they stand in YAML, and the maps they make up.
 
-A row: ``{id, from, to, type, table, value, when, list, null, make, key}``. Row ids are the guide's; a row's address is
-``folder/map/id``, such as ``segments/PID.Patient/pid3``.
+A row: ``{id, from, to, type, table, value, when, list, deep, null, make, key}``. Row ids are the
+guide's; a row's address is ``folder/map/id``, such as ``segments/PID.Patient/pid3``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,9 @@ from typing import Any
 
 from mappings.engine.errors import MappingLoadError
 
-_words = {"id", "ig", "from", "to", "type", "table", "value", "when", "list", "null", "make", "key", "mode", "note"}
+_words = {
+    "id", "ig", "from", "to", "type", "table", "value", "when", "list", "deep", "null", "make", "key", "mode", "note",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Row:
     value: Any
     when: str | None
     list: bool
+    deep: bool
     null: str
     make: str | None
     key: str | None
@@ -88,6 +91,7 @@ def parse_row(spec: Any, map_address: str, layer: str) -> Row:
         value=spec.get("value"),
         when=spec.get("when"),
         list=bool(spec.get("list")),
+        deep=bool(spec.get("deep")),
         null=spec.get("null", "clear"),
         make=spec.get("make"),
         key=spec.get("key"),

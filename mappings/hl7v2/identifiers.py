@@ -94,6 +94,12 @@ def eip_system(frame: list[str], context: Context) -> str:
     return ei_system(entity, context, assumed="specimen")
 
 
+def pln_system(frame: list[str], context: Context) -> str:
+    """PLN-2, the kind of number (table 0338) → system."""
+    kind = context.plain(_part(frame, 2))
+    return context.site.system(kind, "PRN") or _universal.get(kind) or _own(kind or "PRN", context)
+
+
 def location_name(frame: list[str], context: Context) -> str | None:
     """PL → a readable name: unit, room, bed; else building, floor or facility."""
     parts = [context.plain(split(part, context.subcomponent)[0]) for part in frame] + [""] * 9
@@ -124,6 +130,12 @@ FRAMES: dict[str, Callable[[Any, Context], Any]] = {
     "ei_system.observation": partial(ei_system, assumed="observation"),
     "ei_system.condition": partial(ei_system, assumed="condition"),
     "cx_system.NIIP": partial(cx_system, assumed="NIIP", required=True),
+    "ei_system.allergy": partial(ei_system, assumed="allergy"),
+    "ei_system.procedure": partial(ei_system, assumed="procedure"),
+    "ei_system.group": partial(ei_system, assumed="group"),
+    "ei_system.prescription": partial(ei_system, assumed="prescription"),
+    "ei_system.device": partial(ei_system, assumed="device"),
+    "pln_system": pln_system,
     "cnn_system": cnn_system,
     "eip_system": eip_system,
     "location_name": location_name,

@@ -7,6 +7,7 @@ from mappings.engine.context import Context, Key, business_id
 from mappings.engine.errors import ValueFault
 from mappings.engine.protocol import Resource
 from mappings.engine.source import split
+from mappings.hl7v2.identifiers import cx_system
 
 PATIENT_TYPES = ("MR", "PI", "PT", "")
 
@@ -39,6 +40,38 @@ def patient(resource: Resource, _: Any, context: Context) -> Key:
     best = min(numbers, key=lambda i: _rank(i, preferred))
     match = tokens([best, *(i for i in numbers if identifier_type(i) in ("MR", "PI"))])
     return Key(match[0], match)
+
+
+def prior_patient(resource: Resource, _: Any, context: Context) -> Key:
+    """MRG-1: who ends in a merge. Raises ValueFault (101) when no repetition names an authority."""
+    preferred = [context.site.system(authority, "MR") for authority in context.site.mrn]
+    known = [i for i in resource.get("identifier", ()) if identifier_type(i) in PATIENT_TYPES and token(i)]
+    numbers = tokens(sorted(known, key=lambda i: _rank(i, preferred)))
+    if not numbers:
+        raise ValueFault(
+            "MRG-1 holds no patient identifier with an assigning authority", code="101", location="MRG^1^1"
+        )
+    return Key(numbers[0], numbers)
+
+
+def renumbered_patient(resource: Resource, frame: Any, context: Context) -> Key:
+    """The patient of PID-3, known until now by MRG-1: whoever has either number is meant."""
+    prior = [i for i in resource.get("identifier", ()) if i.get("use") == "old"]
+    now = {**resource, "identifier": [i for i in resource.get("identifier", ()) if i.get("use") != "old"]}
+    found = patient(now, frame, context)
+    return Key(found.text, tuple(dict.fromkeys((*found.match, *tokens(prior)))))
+
+
+def moved_visit(resource: Resource, frame: Any, context: Context) -> Key | None:
+    """PV1-19, else the number the visit had before (MRG-5): the same visit by either."""
+    own = visit_number(resource, frame, context)
+    old = context.field("MRG", 5)
+    if own is None or not old:
+        return own
+    before = split(old, context.component)
+    system = cx_system(before, context, assumed="VN")
+    value = context.plain(before[0])
+    return Key(own.text, tuple(dict.fromkeys((*own.match, f"{system}|{value}")))) if system and value else own
 
 
 def _rank(identifier: dict[str, Any], preferred: list[str | None]) -> tuple[int, int]:
@@ -101,7 +134,7 @@ def report(_: Resource, __: Any, context: Context) -> Key:
 def observation(resource: Resource, frame: Any, context: Context) -> Key:
     """OBX-21, else report, code, sub-id and which of several equal ones it is."""
     own = tokens(resource.get("identifier", ()))
-    if own:
+    if own and f"Observation/{business_id('Observation', own[0])}" not in context.drafts:
         return Key(own[0], own)
     around = context.built("report") or context.built("encounter") or context.built("patient")
     parent = around[0].reference if around else _message(context)
@@ -153,6 +186,56 @@ def condition(_: Resource, frame: Any, context: Context) -> Key:
     return Key(f"{parent}|{code}|{frame.field(4)}|{frame.field(6)}")
 
 
+def procedure(resource: Resource, frame: Any, context: Context) -> Key:
+    """PR1-19, else encounter (or patient) with PR1-3 and PR1-5."""
+    own = tokens(resource.get("identifier", ()))
+    around = context.built("encounter")
+    parent = around[0].reference if around else _patient_id(context)
+    code = "^".join(split(frame.field(3), context.component)[:3])
+    return Key(own[0], own) if own else Key(f"{parent}|{code}|{frame.field(5)}")
+
+
+def immunization(resource: Resource, frame: Any, context: Context) -> Key:
+    """ORC-3 or ORC-2, else patient with RXA-5 and RXA-3. Every refusal may come as order 9999: no number at all."""
+    own = [text for text in tokens(resource.get("identifier", ())) if not text.endswith("|9999")]
+    code = "^".join(split(frame.field(5), context.component)[:3])
+    return Key(own[0], tuple(own)) if own else Key(f"{_patient_id(context)}|{code}|{frame.field(3)}")
+
+
+def appointment(resource: Resource, _: Any, context: Context) -> Key:
+    """SCH-2 or SCH-1, else the message."""
+    own = tokens(resource.get("identifier", ()))
+    return Key(own[0], own) if own else Key(_message(context))
+
+
+def provider(resource: Resource, frame: Any, context: Context) -> Key | None:
+    """PRD-7, else the name within the site: referrals often give no number."""
+    name = "|".join(frame.field(2).split(context.component)[:2]) if context.component else frame.field(2)
+    found = identified(resource, frame, context)
+    return found or (Key(f"{context.site.site}|{name}") if name.strip("|") else None)
+
+
+def consultant(_: Resource, frame: Any, context: Context) -> Key:
+    """The patient's team that this consultant is of."""
+    return Key(f"{_patient_id(context)}|{frame.field(1)}|{frame.field(7) or frame.field(2)}")
+
+
+def of_order(purpose: str) -> Any:
+    """Return the key of the Task that an order has once for each purpose."""
+
+    def key(_: Resource, __: Any, context: Context) -> Key:
+        found = context.built("order") or context.built("medication")
+        return Key(f"{found[0].reference if found else _message(context)}|{purpose}")
+
+    return key
+
+
+def the_patient(_: Any, context: Context) -> dict[str, Any] | None:
+    """A Reference to the patient of the message."""
+    found = context.built("patient")
+    return {"reference": found[0].reference} if found else None
+
+
 def coverage(_: Resource, frame: Any, context: Context) -> Key:
     """Patient with plan (IN1-2), company (IN1-3) and policy number (IN1-36)."""
     parts = [split(frame.field(number), context.component)[0] for number in (2, 3, 36)]
@@ -180,6 +263,9 @@ def _message(context: Context) -> str:
 
 KEYS: dict[str, Any] = {
     "patient": patient,
+    "prior_patient": prior_patient,
+    "renumbered_patient": renumbered_patient,
+    "moved_visit": moved_visit,
     "encounter": encounter,
     "visit_number": visit_number,
     "identified": identified,
@@ -195,4 +281,13 @@ KEYS: dict[str, Any] = {
     "relative": of_patient(2),
     "condition": condition,
     "coverage": coverage,
+    "procedure": procedure,
+    "guarantor": of_patient(3),
+    "immunization": immunization,
+    "appointment": appointment,
+    "provider": provider,
+    "consultant": consultant,
+    "fulfilment": of_order("fulfill"),
+    "cancellation": of_order("abort"),
 }
+FRAMES: dict[str, Any] = {"the_patient": the_patient}

@@ -193,7 +193,8 @@ def test_text_that_looks_like_html_or_escapes_is_only_text():
 
 def test_a_document_without_content_still_stands():
     conversion = mapped(PID, "TXA|1|CN", event="MDM^T02")
-    assert resources(conversion, "DocumentReference")[0]["content"][0]["attachment"]["title"]
+    document = next(entry for entry in conversion.resources if entry.resource["resourceType"] == "DocumentReference")
+    assert merged(None, document)["content"][0]["attachment"]["title"]
 
 
 def test_a_20_mb_document_is_mapped_without_copying_it_over_and_over():
