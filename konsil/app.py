@@ -5,6 +5,7 @@ The layout is that of docs/decisions; the HTTP addresses are those of https://hl
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from adapters.dicomweb.routes import build_router as build_dicomweb
 from adapters.hl7v2.delivery import Delivery
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.server import Limits, MllpServer
-from adapters.hl7v2.sites import load_sites
+from adapters.hl7v2.sites import InvalidSite, Sites, load_sites
+from adapters.hl7v2.tls import server_context
 from cases.guard import GUARDS
 from cases.react import REACTIONS
 from cases.signature import Signer
@@ -90,7 +92,7 @@ def build_parts(settings: Settings, database: Database) -> Parts:
     """Return what jobs and adapters share: sites, archives, blobs, the key that signs reports."""
     return Parts(
         database=database,
-        sites=load_sites(settings.sites_dir),
+        sites=load_checked_sites(settings),
         archives=load_archives(settings.sites_dir),
         blobs=Blobs.open(settings.blobs_url or settings.data_dir / "blobs"),
         signer=Signer.open(settings.data_dir / "keys"),
@@ -135,8 +137,26 @@ def build_mllp(settings: Settings, parts: Parts, jobs: Jobs) -> MllpServer:
         settings.mllp_port,
         site_ports=parts.sites.ports,
         limits=Limits(frame_bytes=parts.sites.frame_limit_bytes),
+        tls=mllp_security(settings),
         allow_plain=settings.allow_plain_mllp,
     )
+
+
+def mllp_security(settings: Settings) -> ssl.SSLContext | None:
+    """Return how MLLP connections are secured, None when they are plain. Raises InvalidCertificate."""
+    certificate, key = settings.mllp_tls_certificate, settings.mllp_tls_key
+    return server_context(certificate, key, settings.mllp_tls_client_ca) if certificate and key else None
+
+
+def load_checked_sites(settings: Settings) -> Sites:
+    """Return the sites. Raises InvalidSite for what contradicts the settings or would be unsafe."""
+    sites = load_sites(settings.sites_dir)
+    wrong = sites.problems(
+        client_certificates=settings.mllp_tls_client_ca is not None, allow_plain=settings.allow_plain_mllp
+    )
+    if wrong:
+        raise InvalidSite("\n".join(wrong))
+    return sites
 
 
 def run_in_background(stack: AsyncExitStack, jobs: Jobs, delivery: Delivery, *, concurrency: int) -> None:

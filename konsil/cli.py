@@ -97,11 +97,14 @@ def check_config() -> None:
 
     Example: konsil check-config
     """
-    from adapters.hl7v2.sites import load_sites  # noqa: PLC0415 - see the module's docstring
+    from konsil.app import load_checked_sites, mllp_security  # noqa: PLC0415 - see the module's docstring
+    from konsil.archives import load_archives  # noqa: PLC0415 - see the module's docstring
 
     settings = _settings()
     _refuse_problems(settings)
-    load_sites(settings.sites_dir)
+    load_checked_sites(settings)
+    load_archives(settings.sites_dir)
+    mllp_security(settings)
     typer.echo("The configuration is in order.", err=True)
 
 

@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="The HTTP port; 0 takes any free one.")
     mllp_host: str = Field("127.0.0.1", description="The address MLLP listens on.")
     mllp_port: int = Field(2575, ge=0, le=65535, description="The MLLP port; 0 takes any free one.")
+    mllp_tls_certificate: Path | None = Field(
+        None, description="The certificate MLLP is served with, and its chain: a PEM file. Default: no TLS."
+    )
+    mllp_tls_key: Path | None = Field(None, description="The key of that certificate, a PEM file without passphrase.")
+    mllp_tls_client_ca: Path | None = Field(
+        None, description="The CA of the senders: then nobody is served without a certificate of it. A PEM file."
+    )
     base_url: str | None = Field(
         None,
         description="What clients call this server, without /fhir: https://konsil.example. Default: host and port.",
@@ -123,8 +130,24 @@ def _unsafe(settings: Settings) -> list[str]:
             f"HTTP on {settings.host} without TLS would send patient data in the clear: put a TLS proxy in front and "
             "set KONSIL_BASE_URL to its https:// address, or listen on 127.0.0.1."
         )
+    found += _unsafe_mllp(settings)
     if settings.port == settings.mllp_port != 0 and settings.host == settings.mllp_host:
         found.append(f"HTTP and MLLP cannot both have port {settings.port}.")
+    return found
+
+
+def _unsafe_mllp(settings: Settings) -> list[str]:
+    found = []
+    certificate, key = settings.mllp_tls_certificate, settings.mllp_tls_key
+    if (certificate is None) != (key is None):
+        found.append("KONSIL_MLLP_TLS_CERTIFICATE and KONSIL_MLLP_TLS_KEY go together: set both, or neither.")
+    if settings.mllp_tls_client_ca and certificate is None:
+        found.append("KONSIL_MLLP_TLS_CLIENT_CA means nothing without KONSIL_MLLP_TLS_CERTIFICATE: set that too.")
+    if certificate is None and not is_loopback(settings.mllp_host) and not settings.allow_plain_mllp:
+        found.append(
+            f"MLLP on {settings.mllp_host} without TLS would send patient data in the clear: set "
+            "KONSIL_MLLP_TLS_CERTIFICATE and KONSIL_MLLP_TLS_KEY, or listen on 127.0.0.1."
+        )
     return found
 
 

@@ -30,7 +30,7 @@ class MllpClient:
 
     def __init__(self, destination: Destination, tls: ssl.SSLContext | None = None) -> None:
         self.destination = destination
-        self._tls = tls or (ssl.create_default_context() if destination.tls else None)
+        self._tls = tls or destination.context()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._framer = Framer(_LIMIT)
@@ -54,7 +54,7 @@ class MllpClient:
             raise DeliveryError("no acknowledgement in time; the connection is closed") from error
         except (OSError, ssl.SSLError) as error:
             await self.close()
-            raise DeliveryError(f"connection failed: {type(error).__name__}") from error
+            raise DeliveryError(f"connection failed: {_reason(error)}") from error
         if read.control_id != control_id:
             await self.close()
             raise DeliveryError("the acknowledgement is for another message: MSA-2 differs from our MSH-10")
@@ -77,8 +77,9 @@ class MllpClient:
             await self.close()
         if self._writer is None:
             self._framer = Framer(_LIMIT)
+            name = (self.destination.server_name or None) if self._tls else None
             self._reader, self._writer = await asyncio.open_connection(
-                self.destination.host, self.destination.port, ssl=self._tls
+                self.destination.host, self.destination.port, ssl=self._tls, server_hostname=name
             )
         return self._writer
 
@@ -97,3 +98,9 @@ class MllpClient:
                     return event.payload, read
             if not data:
                 raise ConnectionResetError
+
+
+def _reason(error: OSError) -> str:
+    """Return the kind of failure, and for a certificate that is not trusted what is wrong with it."""
+    wrong = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
+    return f"{type(error).__name__} {wrong}".rstrip()

@@ -12,8 +12,9 @@ from adapters.hl7v2.ack import Fault, acknowledge
 from adapters.hl7v2.apply import SUBJECT, Context
 from adapters.hl7v2.conversion import Conversion
 from adapters.hl7v2.header import Header, digest
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.processing import Rejected, attempt, interpret
-from adapters.hl7v2.server import Discard, Peer
+from adapters.hl7v2.server import Discard
 from adapters.hl7v2.sites import Site, Sites
 from fhir_server.kernel.errors import FhirError
 from fhir_server.store import messages
@@ -29,8 +30,9 @@ PROCESS = "hl7v2.process"
 _CX_4 = 3
 _REUSED = "MSH-10 was used before for other content"
 _NO_HEADER = Fault("100", "The message does not begin with an MSH segment.", "MSH^1")
-_UNKNOWN_SENDER = Fault("103", "No site is configured for this sender (MSH-3, MSH-4) on this port.", "MSH^1^3")
+_UNKNOWN_SENDER = Fault("103", "No site is configured for this sender (MSH-3, MSH-4) on this connection.", "MSH^1^3")
 _NO_CONTROL_ID = Fault("101", "MSH-10, the message control id, is missing.", "MSH^1^10")
+_NOT_AGREED = Fault("200", "The site's configuration does not list this message type.", "MSH^1^9")
 _TRY_AGAIN = Fault("207", "The message could not be stored just now. Send it again.")
 _DISCARDED: dict[Discard, Fault] = {
     "partial": Fault("100", "The connection ended, or a new message began, before the end of this one."),
@@ -53,13 +55,11 @@ class Intake:
         When nothing could be made durable the answer is AE or CE, never AA: the sender keeps the message.
         """
         header = Header.parse(raw)
-        if header is None:
-            return await self._refuse(raw, peer, None, _NO_HEADER)
-        site = self._sites.find(peer.port, header)
-        if site is None:
-            return await self._refuse(raw, peer, header, _UNKNOWN_SENDER)
-        if not header.control_id:
-            return await self._refuse(raw, peer, header, _NO_CONTROL_ID)
+        site = self._sites.find(peer, header) if header else None
+        if header is None or site is None:
+            return await self._refuse(raw, peer, header, _UNKNOWN_SENDER if header else _NO_HEADER)
+        if not header.control_id or not site.takes(header):
+            return await self._refuse(raw, peer, header, _NOT_AGREED if header.control_id else _NO_CONTROL_ID)
         try:
             if _defers(header, site):
                 return await self._accept(raw, peer, header, site)
@@ -113,7 +113,7 @@ class Intake:
         code = "CR" if header and _asks_for_commit(header) else "AR"
         answer = acknowledge(header, code, fault)
         outcome = Outcome(status, answer, code, fault.code, fault.location, fault.text)
-        arrival = _arrival(raw, peer, header, self._sites.find(peer.port, header) if header else None)
+        arrival = _arrival(raw, peer, header, self._sites.find(peer, header) if header else None)
         try:
             async with self._database.transaction(SUBJECT) as tx:
                 await messages.record(tx.connection, arrival, outcome)

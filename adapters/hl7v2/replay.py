@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from adapters.hl7v2.apply import SUBJECT
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.lanes import reprocess
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.sites import Sites
 from adapters.hl7v2.tokenizer import MalformedMessage, Message
 from fhir_server.kernel.errors import NotFound, Unprocessable
@@ -46,7 +47,7 @@ async def _placed(tx: Transaction, sites: Sites, message: InboundMessage, port: 
     if message.site:
         return message
     header = Header.parse(message.raw)
-    site = sites.find(port, header) if header else None
+    site = sites.find(Peer(message.peer, port), header) if header else None
     if site is None:
         raise Unprocessable(f"Message {message.id} still belongs to no site. Add its sender to a site.yaml.")
     await messages.reassign(tx.connection, message.id, site.name)

@@ -6,30 +6,25 @@ https://www.hl7.org/documentcenter/public/wg/inm/mllp_transport_specification.PD
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from adapters.hl7v2.framing import DEFAULT_LIMIT, Event, Frame, Framer, Oversize, Partial, frame
 from adapters.hl7v2.header import split_messages
+from adapters.hl7v2.peer import Peer, is_loopback
+from adapters.hl7v2.tls import peer_certificate
 
 log = logging.getLogger(__name__)
 
 _READ_BYTES = 256 * 1024
+_HANDSHAKE_S = 10.0
+_SHUTDOWN_S = 2.0
 _BURST_S = 0.25  # how long a final CR may lag behind its FS before the frame counts as complete without it
 Discard = Literal["partial", "stray", "oversize"]
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end: its address, and the port of ours it connected to."""
-
-    address: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +33,7 @@ class Limits:
 
     frame_bytes: int = DEFAULT_LIMIT
     connections: int = 256
+    connections_of_one_peer: int = 128
     idle_s: float = 3600.0
     stalled_frame_s: float = 30.0
 
@@ -86,12 +82,17 @@ class MllpServer:
         """Begin to listen. Raises OSError when a port is taken."""
         for port in self._ports:
             server = await asyncio.start_server(
-                self._accept, self._host, port, ssl=self._tls, limit=_READ_BYTES, backlog=512
+                self._accept, self._host, port, limit=_READ_BYTES, backlog=512, **self._secured()
             )
             self._servers.append(server)
         self.address = self._servers[0].sockets[0].getsockname()[:2]
         ports = ", ".join(str(server.sockets[0].getsockname()[1]) for server in self._servers)
         log.info("MLLP listens on %s, port %s%s", self._host, ports, " with TLS" if self._tls else "")
+
+    def _secured(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {"ssl": self._tls, "ssl_handshake_timeout": _HANDSHAKE_S, "ssl_shutdown_timeout": _SHUTDOWN_S}
 
     async def stop(self, grace_s: float = 25.0) -> None:
         """Stop listening, close idle connections, give messages being processed ``grace_s`` to be answered."""
@@ -112,11 +113,11 @@ class MllpServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= self._limits.connections:
-            log.warning("MLLP connection refused: %s are open, which is the limit", len(self._connections))
+        connection = _Connection(self._receiver, reader, writer, self._limits)
+        if task is None or self._is_full(connection.address):
+            log.warning("MLLP connection refused: the limit is reached, %s are open", len(self._connections))
             writer.close()
             return
-        connection = _Connection(self._receiver, reader, writer, self._limits)
         self._connections[task] = connection
         try:
             await connection.serve()
@@ -129,6 +130,10 @@ class MllpServer:
             with contextlib.suppress(ConnectionError, ssl.SSLError):  # the peer may be gone before us
                 await writer.wait_closed()
 
+    def _is_full(self, address: str) -> bool:
+        of_peer = sum(connection.address == address for connection in self._connections.values())
+        return len(self._connections) >= self._limits.connections or of_peer >= self._limits.connections_of_one_peer
+
 
 class _Connection:
     """One connection: reads, answers, reads on."""
@@ -140,7 +145,8 @@ class _Connection:
         self._reader, self._writer = reader, writer
         self._limits = limits
         self._framer = Framer(limits.frame_bytes)
-        self._peer = Peer(str(writer.get_extra_info("peername")[0]), writer.get_extra_info("sockname")[1])
+        self.address = str(writer.get_extra_info("peername")[0])
+        self._peer = Peer(self.address, writer.get_extra_info("sockname")[1], peer_certificate(writer))
         self.busy = False
         self.stopping = False
         _keep_alive(writer.get_extra_info("socket"))
@@ -202,14 +208,6 @@ class _Connection:
             log.info("MLLP peer left before its acknowledgement: %s; it will send again", type(error).__name__)
             return False
         return True
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can connect to ``host``."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -4,8 +4,10 @@
 http://www.hl7.eu/HL7v2x/v29/std29/ch02.html#Heading95
 """
 
+import re
+import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,20 @@ import yaml
 from adapters.hl7v2.convert import mapping_of
 from adapters.hl7v2.framing import DEFAULT_LIMIT
 from adapters.hl7v2.header import Header
+from adapters.hl7v2.peer import Peer, is_loopback
 from adapters.hl7v2.site_layers import load_layers
 from adapters.hl7v2.site_mapping import Layer, SiteMapping
+from adapters.hl7v2.tls import InvalidCertificate, client_context
 from mappings.engine.errors import MappingLoadError
 
 ANY = "*"
 MODES = ("auto", "original", "enhanced", "aa")
-_KEYS = {"senders", "port", "acknowledge", "frame_limit_mib", "destinations", "application_acknowledgements", "mapping"}
+_KEYS = {
+    "senders", "certificates", "clients", "message_types", "port", "acknowledge", "frame_limit_mib", "destinations",
+    "application_acknowledgements", "mapping",
+}  # fmt: skip
+_identity = re.compile(r"sha256:[0-9a-f]{64}|CN=.+|DNS:.+")
+_client = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}|system")
 _MIB = 1024 * 1024
 
 
@@ -47,6 +56,8 @@ class Destination:
     """A receiver of ours: where it listens, and what MSH-5 and MSH-6 call it.
 
     ``keep_connection``: most receivers are happiest with a connection per message; a few want one for all.
+    ``tls``: the receiver must show a certificate for ``server_name`` (``host`` if empty) of ``ca`` (the system's CAs if
+    empty); ``certificate`` and ``key`` are ours, for a receiver that asks. Files are named from the site's folder.
     """
 
     name: str
@@ -56,17 +67,36 @@ class Destination:
     facility: str = ""
     connect_timeout_s: float = 10.0
     acknowledgement_timeout_s: float = 30.0
-    tls: bool = False
     keep_connection: bool = False
+    tls: bool = False
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    server_name: str = ""
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return how the connection is secured, None when it is plain. Raises InvalidCertificate."""
+        if not self.tls:
+            return None
+        ca, certificate, key = (Path(name) if name else None for name in (self.ca, self.certificate, self.key))
+        return client_context(ca, certificate, key)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One hospital: who sends for it, how it is answered, where its reports go, how its messages are mapped."""
+    """One hospital: who sends for it, how it is answered, where its reports go, how its messages are mapped.
+
+    ``certificates``: client certificates (fingerprint, ``CN=…`` or ``DNS:…``) without which nobody sends for it over
+    MLLP. ``clients``: whom a bearer token must speak for to post for it. ``message_types``: what it may send, any if
+    empty.
+    """
 
     name: str
     senders: tuple[Sender, ...]
     mapping: SiteMapping
+    certificates: frozenset[str] = frozenset()
+    clients: frozenset[str] = frozenset()
+    message_types: tuple[str, ...] = ()
     port: int | None = None
     acknowledge: str = "auto"
     frame_limit_bytes: int = DEFAULT_LIMIT
@@ -77,6 +107,20 @@ class Site:
     def zone(self) -> tzinfo:
         """The site's time zone, UTC when none is configured."""
         return ZoneInfo(self.mapping.zone) if self.mapping.zone else UTC
+
+    def takes(self, header: Header) -> bool:
+        """Tell whether the site may send this type: ``ADT`` is every ADT, ``ADT^A01`` one event."""
+        type = header.message_type
+        return not self.message_types or any(type == t or type.startswith(f"{t}^") for t in self.message_types)
+
+    def owns(self, peer: Peer) -> bool:
+        """Tell whether the configuration names the peer's certificate, or whom its token speaks for, as this site's."""
+        shown = peer.certificate.identities if peer.certificate else frozenset[str]()
+        return not self.certificates.isdisjoint(shown) or peer.client in self.clients
+
+    def is_open_to(self, peer: Peer) -> bool:
+        """Tell whether a peer that is named nowhere may send for this site."""
+        return not (self.clients if peer.client else self.certificates)
 
 
 class Sites:
@@ -89,16 +133,39 @@ class Sites:
                 raise InvalidSite(f"Two sites are named '{site.name}'. Give each its own name.")
             self.by_name[site.name] = site
 
-    def find(self, port: int, header: Header) -> Site | None:
-        """Return the site a message belongs to: by the port it came in on, then by MSH-3 and MSH-4.
+    def find(self, peer: Peer, header: Header) -> Site | None:
+        """Return the site a message belongs to: by where it came in, then by MSH-3 and MSH-4.
 
-        A site with a port of its own is found on that port only, and its senders must match there too.
+        A site with a port of its own is found on that port only. A certificate or client that a site names is bound
+        to that site: whatever MSH says, it cannot send for another. A file belongs to the site of its folder.
         """
-        own = [site for site in self.by_name.values() if site.port == port]
-        for site in own or [site for site in self.by_name.values() if site.port is None]:
-            if any(sender.matches(header) for sender in site.senders):
-                return site
-        return None
+        return next((site for site in self._candidates(peer) if any(s.matches(header) for s in site.senders)), None)
+
+    def _candidates(self, peer: Peer) -> list[Site]:
+        everyone = list(self.by_name.values())
+        if peer.site:
+            return [site for site in everyone if site.name == peer.site]
+        own = [site for site in everyone if site.port == peer.port]
+        near = own or [site for site in everyone if site.port is None or peer.client in site.clients]
+        if any(site.owns(peer) for site in everyone):
+            return [site for site in near if site.owns(peer)]
+        return [site for site in near if site.is_open_to(peer)]
+
+    def problems(self, *, client_certificates: bool, allow_plain: bool) -> list[str]:
+        """Return what contradicts the server's settings or would send patient data in the clear, as sentences."""
+        found = [
+            f"Site {site.name} names certificates, but MLLP asks for none: set KONSIL_MLLP_TLS_CLIENT_CA."
+            for site in self.by_name.values()
+            if site.certificates and not client_certificates
+        ]
+        if allow_plain:
+            return found
+        return found + [
+            f"Destination {name} would get patient data in the clear: set its tls to true, or"
+            " KONSIL_ALLOW_PLAIN_MLLP for a network of its own."
+            for name, destination in self.destinations.items()
+            if not destination.tls and not is_loopback(destination.host)
+        ]
 
     def destination(self, name: str) -> Destination:
         """Return the destination called ``site/name``. Raises KeyError when there is none."""
@@ -135,16 +202,19 @@ def load_sites(folder: Path) -> Sites:
         if "hl7v2" in config:
             try:
                 name = config.get("site", path.parent.name)
-                found.append(site_from(name, config["hl7v2"], load_layers(path.parent, name)))
-            except (InvalidSite, MappingLoadError) as error:
+                found.append(site_from(name, config["hl7v2"], load_layers(path.parent, name), folder=path.parent))
+            except (InvalidSite, InvalidCertificate, MappingLoadError) as error:
                 raise InvalidSite(f"{path}: {error}") from error
     return Sites(found)
 
 
-def site_from(name: str, config: Mapping[str, Any], layers: tuple[Layer, ...] = ()) -> Site:
-    """Return the site described by an ``hl7v2`` section, its mapping compiled.
+def site_from(
+    name: str, config: Mapping[str, Any], layers: tuple[Layer, ...] = (), *, folder: Path | None = None
+) -> Site:
+    """Return the site described by an ``hl7v2`` section, its mapping compiled; ``folder`` is where its files are.
 
-    Raises InvalidSite for what is unknown or missing, MappingLoadError for a patch that fits nothing.
+    Raises InvalidSite for what is unknown or missing, InvalidCertificate for a file of a destination that cannot be
+    used, MappingLoadError for a patch that fits nothing.
     """
     unknown = set(config) - _KEYS
     if unknown:
@@ -156,7 +226,7 @@ def site_from(name: str, config: Mapping[str, Any], layers: tuple[Layer, ...] = 
     if acknowledge not in MODES:
         raise InvalidSite(f"hl7v2.acknowledge is '{acknowledge}'; it must be one of {', '.join(MODES)}.")
     destinations = {
-        key: _record(Destination, {"name": f"{name}/{key}", **entry}, f"hl7v2.destinations.{key}")
+        key: _destination(f"{name}/{key}", entry, f"hl7v2.destinations.{key}", folder or Path())
         for key, entry in config.get("destinations", {}).items()
     }
     answers = config.get("application_acknowledgements")
@@ -165,8 +235,39 @@ def site_from(name: str, config: Mapping[str, Any], layers: tuple[Layer, ...] = 
     mapping = SiteMapping.from_config(name, config.get("mapping", {}), layers)
     _check_zone(mapping.zone)
     mapping_of(mapping).check()
-    limit = int(config.get("frame_limit_mib", DEFAULT_LIMIT // _MIB)) * _MIB
-    return Site(name, senders, mapping, config.get("port"), acknowledge, limit, destinations, answers)
+    return Site(
+        name=name,
+        senders=senders,
+        mapping=mapping,
+        certificates=_named(config, "certificates", _identity, "'sha256:' and 64 hex digits, 'CN=…' or 'DNS:…'"),
+        clients=_named(config, "clients", _client, "whom a token speaks for, such as Device/lakeside-engine"),
+        message_types=tuple(config.get("message_types", ())),
+        port=config.get("port"),
+        acknowledge=acknowledge,
+        frame_limit_bytes=int(config.get("frame_limit_mib", DEFAULT_LIMIT // _MIB)) * _MIB,
+        destinations=destinations,
+        application_acknowledgements=answers,
+    )
+
+
+def _named(config: Mapping[str, Any], key: str, form: re.Pattern[str], words: str) -> frozenset[str]:
+    entries = config.get(key, ())
+    wrong = [entry for entry in entries if not isinstance(entry, str) or not form.fullmatch(entry)]
+    if wrong or isinstance(entries, str):
+        raise InvalidSite(f"hl7v2.{key} is a list; each entry must be {words}.")
+    return frozenset(entries)
+
+
+def _destination(name: str, entry: Mapping[str, Any], where: str, folder: Path) -> Destination:
+    made: Destination = _record(Destination, {"name": name, **entry}, where)
+    files: dict[str, Any] = {
+        key: str(folder / value) for key in ("ca", "certificate", "key") if (value := getattr(made, key))
+    }
+    if files and not made.tls:
+        raise InvalidSite(f"{where}.{min(files)} means nothing without tls: true.")
+    found = replace(made, **files)
+    found.context()
+    return found
 
 
 def _record(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:

@@ -60,3 +60,21 @@ def test_a_lifetime_that_means_nothing_is_refused(database_url):
     command = ("user", "token", "system", "--scope", "system/*.rs", "--lifetime", "forever")
     status, _, errors = _konsil(*command, KONSIL_DATABASE_URL=database_url)
     assert (status, "--lifetime" in errors) == (1, True)
+
+
+def test_check_config_names_a_certificate_that_cannot_be_used(tmp_path):
+    names = {"KONSIL_MLLP_TLS_CERTIFICATE": str(tmp_path / "a.pem"), "KONSIL_MLLP_TLS_KEY": str(tmp_path / "a.key")}
+    status, _, errors = _konsil("check-config", **names)
+    assert (status, len(errors.splitlines())) == (1, 1)
+    assert "a.pem cannot be used" in errors
+
+
+def test_check_config_refuses_a_report_that_would_travel_in_the_clear(tmp_path):
+    (tmp_path / "hill").mkdir()
+    (tmp_path / "hill" / "site.yaml").write_text(
+        "hl7v2:\n  senders: [{application: A, facility: B}]\n"
+        "  destinations: {report: {host: ehr.example, port: 2576}}\n"
+    )
+    status, _, errors = _konsil("check-config", KONSIL_SITES_DIR=str(tmp_path))
+    assert status == 1
+    assert "hill/report would get patient data in the clear" in errors

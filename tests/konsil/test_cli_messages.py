@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.hl7v2 import delivery
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import Intake
-from adapters.hl7v2.server import Peer
 from adapters.hl7v2.sites import load_sites
 from fhir_server.store import outbox
 from fhir_server.store.database import Database

@@ -71,3 +71,16 @@ def test_data_lives_in_var_for_an_ordinary_user(monkeypatch):
     assert Settings().data_dir == Path("var")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert Settings().data_dir == Path("/var/lib/konsil")
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"mllp_host": "10.0.0.1"}, "in the clear"),
+        ({"mllp_tls_certificate": "a.pem"}, "go together"),
+        ({"mllp_tls_client_ca": "ca.pem"}, "means nothing without"),
+    ],
+)
+def test_mllp_that_is_plain_or_half_secured_is_a_problem(given, word):
+    (problem,) = problems(Settings(**given), {})
+    assert word in problem

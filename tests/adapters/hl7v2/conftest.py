@@ -3,9 +3,17 @@
 import shutil
 import socket
 import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.sites import Sites, site_from
@@ -113,3 +121,70 @@ def intake(database, site):
 def everything():
     """A Subject that may look at everything, to see what messages became."""
     return Subject.system("test", "system/*.rs")
+
+
+@dataclass(frozen=True)
+class Issued:
+    certificate: Path
+    key: Path
+    fingerprint: str
+
+
+class Authority:
+    """``Authority(folder, "ca").issue("engine.lakeside.example")``."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        certificate = (
+            self._draft(self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.path = folder / f"{name}.pem"
+        self.path.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+    def issue(self, name: str, *, days: int = 1) -> Issued:
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))])
+        certificate = (
+            self._draft(_named(name), key, days).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
+        )
+        paths = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+        paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return Issued(*paths, f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}")
+
+    def _draft(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + timedelta(days=days))
+        )
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+@pytest.fixture
+def new_authority(tmp_path):
+    """``new_authority("a-ca").issue("engine.example")`` → a certificate and its key, as PEM files."""
+    return lambda name: Authority(tmp_path, name)
+
+
+@pytest.fixture
+def authority(new_authority):
+    return new_authority("hospital-ca")
+
+
+@pytest.fixture
+def ours(authority):
+    """The server's certificate."""
+    return authority.issue("konsil.example")

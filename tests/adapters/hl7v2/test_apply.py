@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.hl7v2.ack import Acknowledgement
-from adapters.hl7v2.server import Peer
+from adapters.hl7v2.peer import Peer
 from fhir_server.kernel.subject import Subject
 
 PEER = Peer("127.0.0.1", 2575)

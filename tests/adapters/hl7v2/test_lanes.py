@@ -7,8 +7,8 @@ import pytest
 from adapters.hl7v2 import delivery, replay
 from adapters.hl7v2.ack import Acknowledgement
 from adapters.hl7v2.lanes import Lanes
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import PROCESS, Intake
-from adapters.hl7v2.server import Peer
 from adapters.hl7v2.sites import Sites
 from fhir_server.jobs.app import Jobs
 

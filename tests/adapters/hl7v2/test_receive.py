@@ -6,8 +6,8 @@ import pytest
 
 from adapters.hl7v2 import replay
 from adapters.hl7v2.ack import Acknowledgement
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import Intake
-from adapters.hl7v2.server import Peer
 from adapters.hl7v2.sites import Sites
 from fhir_server.kernel.errors import BusinessRule
 from fhir_server.store.database import Database

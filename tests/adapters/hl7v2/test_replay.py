@@ -3,8 +3,8 @@
 import pytest
 
 from adapters.hl7v2 import replay
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import Intake
-from adapters.hl7v2.server import Peer
 from adapters.hl7v2.sites import Sites
 from fhir_server.kernel.errors import NotFound, Unprocessable
 

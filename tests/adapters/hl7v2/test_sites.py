@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from adapters.hl7v2.header import Header
+from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.sites import InvalidSite, Sites, load_sites, site_from
 
 ROOT = Path(__file__).parents[3]
@@ -24,16 +25,16 @@ def named(name: str, application: str = "*", facility: str = "*", **settings):
 
 def test_the_site_is_found_by_sending_application_and_facility():
     sites = Sites([named("lakeside", "*", "LAKESIDE"), named("hillside", "LAB", "HILLSIDE")])
-    assert sites.find(2575, header("EHR", "LAKESIDE")) is sites.by_name["lakeside"]
-    assert sites.find(2575, header("LAB", "HILLSIDE")) is sites.by_name["hillside"]
-    assert sites.find(2575, header("EHR", "HILLSIDE")) is None
+    assert sites.find(Peer("127.0.0.1", 2575), header("EHR", "LAKESIDE")) is sites.by_name["lakeside"]
+    assert sites.find(Peer("127.0.0.1", 2575), header("LAB", "HILLSIDE")) is sites.by_name["hillside"]
+    assert sites.find(Peer("127.0.0.1", 2575), header("EHR", "HILLSIDE")) is None
 
 
 def test_a_site_with_a_port_of_its_own_is_found_there_and_nowhere_else():
     sites = Sites([named("lakeside", "*", "LAKESIDE", port=2600), named("others")])
-    assert sites.find(2600, header("EHR", "LAKESIDE")) is sites.by_name["lakeside"]
-    assert sites.find(2575, header("EHR", "LAKESIDE")) is sites.by_name["others"]
-    assert sites.find(2600, header("EHR", "HILLSIDE")) is None
+    assert sites.find(Peer("127.0.0.1", 2600), header("EHR", "LAKESIDE")) is sites.by_name["lakeside"]
+    assert sites.find(Peer("127.0.0.1", 2575), header("EHR", "LAKESIDE")) is sites.by_name["others"]
+    assert sites.find(Peer("127.0.0.1", 2600), header("EHR", "HILLSIDE")) is None
     assert sites.ports == (2600,)
 
 
