@@ -143,7 +143,7 @@ def _link(entry: Entry, asked: SearchQuery | None, target: str, plan: _Plan) -> 
 
 async def _resolve(tx: Transaction, entries: list[Entry], plan: _Plan) -> None:
     """Rewrite the bodies' links. Raises when a placeholder leads nowhere or a conditional reference is not unique."""
-    for entry in _with_method(entries, "POST", "PUT"):
+    for entry in _with_method(entries, "POST", "PUT", "PATCH"):
         if entry.index in plan.existing:
             continue
         with located(entry):

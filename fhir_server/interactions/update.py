@@ -8,25 +8,46 @@ from collections.abc import Sequence
 from typing import Any
 
 from fhir_server.interactions.create import require_type
-from fhir_server.kernel.errors import InvalidRequest, PreconditionFailed
+from fhir_server.kernel.errors import Conflict, InvalidRequest, PreconditionFailed
 from fhir_server.kernel.search_query import SearchQuery, parse_search
 from fhir_server.store.database import Transaction
+from fhir_server.store.failures import Collision
 from fhir_server.store.records import Stored, WriteResult
 
 _etag = re.compile(r'(?:W/)?"([^"]*)"')
 
 
-async def update(
-    tx: Transaction, resource_type: str, id: str, resource: dict[str, Any], if_match: str | None = None
+async def update(  # noqa: PLR0917 - what a request says, in the order it says it
+    tx: Transaction,
+    resource_type: str,
+    id: str,
+    resource: dict[str, Any],
+    if_match: str | None = None,
+    if_none_match: str | None = None,
 ) -> WriteResult:
     """Make ``resource`` the current version of ``resource_type/id``; create it there when it is not.
 
-    ``if_match`` is the If-Match header: PreconditionFailed unless it names the current version.
+    ``if_match`` is the If-Match header: PreconditionFailed unless it names the current version. ``if_none_match`` may
+    be ``*``: PreconditionFailed when there is a current version.
     """
     require_type(resource, resource_type)
     if resource.get("id") != id:
         raise InvalidRequest(f"The body's id must be the one in the URL: {id}.", expression=f"{resource_type}.id")
+    if if_none_match is not None:
+        return await _create_only(tx, resource, if_none_match)
     return await tx.writer.update(resource, if_match=version_of(if_match))
+
+
+async def _create_only(tx: Transaction, resource: dict[str, Any], if_none_match: str) -> WriteResult:
+    """Create under the id given; two requests for one id cannot both do it, since the writer locks the row."""
+    if if_none_match.strip() != "*":
+        raise InvalidRequest("An update takes If-None-Match: * only; to update one version, send If-Match.")
+    try:
+        return await tx.writer.create(resource, id=resource["id"])
+    except Collision:
+        raise
+    except Conflict as error:
+        raise PreconditionFailed("If-None-Match: * was sent, and the resource exists already.") from error
 
 
 async def conditional_update(

@@ -10,23 +10,36 @@ from typing import Any
 import msgspec
 
 from fhir_server.kernel.errors import InvalidRequest
+from fhir_server.kernel.json_duplicates import find_duplicate, may_have_duplicates
 
 type_name = "resourceType"
 
 _decoder: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(float_hook=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _at_byte = re.compile(r"\(byte (\d+)\)")
+_element_name = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def decode(body: bytes | str) -> Any:
     """Return the JSON value of ``body``; every number with a point or exponent is a ``Decimal``.
 
-    Raises InvalidRequest with line and column of the fault (both from 1).
+    Raises InvalidRequest with line and column of the fault (both from 1); a name that occurs twice in one object is
+    a fault as well.
     """
+    raw = body if isinstance(body, bytes) else _utf8(body)
     try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidRequest(f"The body is not valid JSON{_place(body, error)}: {_reason(error)}") from error
+        value = _decoder.decode(raw)
+        written = _encoder.encode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
+        raise InvalidRequest(f"The body is not valid JSON{_place(raw, error)}: {_reason(error)}") from error
+    if may_have_duplicates(raw, written):
+        _refuse_duplicate(raw)
+    return value
+
+
+def decode_own(text: bytes | str) -> Any:
+    """Return the value of JSON that this server wrote itself: what ``decode`` checks was checked on its way in."""
+    return _decoder.decode(text)
 
 
 def decode_resource(body: bytes | str) -> dict[str, Any]:
@@ -37,6 +50,20 @@ def decode_resource(body: bytes | str) -> dict[str, Any]:
     if not isinstance(value.get(type_name), str):
         raise InvalidRequest('The resource has no resourceType. Add it as a string, e.g. "Patient".')
     return value
+
+
+def _refuse_duplicate(body: bytes) -> None:
+    found = find_duplicate(body)
+    if found is not None:
+        named = f" '{found.name}'" if _element_name.fullmatch(found.name) else ""
+        raise InvalidRequest(
+            f"The name{named} at line {found.line}, column {found.column} occurs twice in one JSON object; keep one."
+        )
+
+
+def indented(text: bytes) -> bytes:
+    """Return JSON text laid out for reading, every number as it stands."""
+    return msgspec.json.format(text, indent=2) + b"\n"
 
 
 def encode(value: Any) -> bytes:
@@ -54,12 +81,18 @@ def verbatim(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def _place(body: bytes | str, error: Exception) -> str:
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("The text holds half a surrogate pair.") from error
+
+
+def _place(body: bytes, error: Exception) -> str:
     found = _at_byte.search(str(error))
     if not found:
         return ""
-    raw = body.encode() if isinstance(body, str) else body
-    before = raw[: int(found[1])]
+    before = body[: int(found[1])]
     line = before.count(b"\n") + 1
     column = len(before) - (before.rfind(b"\n") + 1) + 1
     return f" (line {line}, column {column})"
@@ -68,4 +101,5 @@ def _place(body: bytes | str, error: Exception) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return _at_byte.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
+    text = _at_byte.sub("", str(error)).removeprefix("JSON is malformed: ").partition(" - at `")[0].strip()
+    return "it ends too early, or with half a surrogate pair" if text == "Input data was truncated" else text

@@ -7,17 +7,21 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from fhir_server.interactions.bundles.addresses import parse_query
+from fhir_server.kernel import json, xml
 from fhir_server.kernel.errors import FhirError
 from fhir_server.kernel.subject import Subject
 from fhir_server.rest import errors
 from fhir_server.rest.body import read_body
 from fhir_server.rest.metrics import Metrics
-from fhir_server.rest.negotiation import Preference, check_accept, parse_prefer
+from fhir_server.rest.negotiation import Format, Preference, body_format, names_fhir, negotiate, parse_prefer
+from fhir_server.rest.representation import represent
 from fhir_server.store.audit import AuditRow
 from fhir_server.store.database import Database
 
@@ -28,6 +32,7 @@ DEFAULT_BODY_LIMIT_BYTES = 64 * 1024 * 1024
 _bodiless = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _anonymous = Subject("anonymous", "anonymous", ())
 _refusals = (401, 403)
+_about_the_answer = frozenset({"_format", "_pretty"})
 _on_every_answer = (("Cache-Control", "private, no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -53,6 +58,9 @@ class Call:
     subject: Subject = _anonymous
     body: bytes = b""
     preference: Preference = field(default_factory=Preference)
+    format: Format = "json"
+    pretty: bool = False
+    pairs: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def database(self) -> Database:
@@ -72,6 +80,25 @@ class Call:
     def header(self, name: str) -> str | None:
         """A request header."""
         return self.request.headers.get(name)
+
+    def resource(self) -> dict[str, Any]:
+        """The resource in the body, decoded anew each time. Raises UnsupportedMediaType, InvalidRequest."""
+        if body_format(self.header("content-type")) == "xml":
+            return xml.decode_resource(self.body)
+        return json.decode_resource(self.body)
+
+    def read_address(self) -> None:
+        """Read the query: ``pairs`` are those that say what is wanted, the others say in what form."""
+        query = self.request.scope["query_string"].decode("ascii", "replace")
+        self.take_pairs(parse_query(query) if query else [])
+
+    def take_pairs(self, pairs: list[tuple[str, str]]) -> None:
+        """Add the pairs of the query, or of a form; ``_format`` and ``_pretty`` among them decide about the answer."""
+        about = dict(pair for pair in pairs if pair[0] in _about_the_answer)
+        self.pairs += [pair for pair in pairs if pair[0] not in _about_the_answer] if about else pairs
+        if "_format" in about:
+            self.format = negotiate(None, about["_format"])
+        self.pretty = about.get("_pretty", str(self.pretty)).lower() == "true"
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -103,6 +130,7 @@ class Endpoint:
             response = await self._answer(call)
         except ClientDisconnect:
             return
+        represent(response, call.format, pretty=call.pretty)
         response.headers["X-Request-Id"] = call.id
         for name, value in _on_every_answer:
             response.headers.setdefault(name, value)
@@ -123,8 +151,10 @@ class Endpoint:
 
     async def _handle(self, call: Call) -> Response:
         request = call.request
-        if self._content_of is None:
-            check_accept(request.headers.get("accept"), request.query_params.get("_format"))
+        accept = request.headers.get("accept")
+        if self._content_of is None or names_fhir(accept):
+            call.format = negotiate(accept, "json" if b"_format=" in request.scope["query_string"] else None)
+        call.read_address()
         if not self._open:
             call.subject = await self._edge.authenticate(request.headers.get("authorization"))
         call.preference = parse_prefer(request.headers.get("prefer"))

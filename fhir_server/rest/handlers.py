@@ -13,21 +13,27 @@ from starlette.responses import Response
 from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.interactions import batch, transaction
 from fhir_server.interactions.bundles.addresses import parse_query
+from fhir_server.interactions.bundles.bodies import parse_view
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import conditional_delete, delete
-from fhir_server.interactions.history import history_bundle, history_instance
-from fhir_server.interactions.patch import MEDIA_TYPE as PATCH_TYPE
+from fhir_server.interactions.history import (
+    HistoryResult,
+    history_bundle,
+    history_instance,
+    history_system,
+    history_type,
+)
 from fhir_server.interactions.patch import conditional_patch, patch
+from fhir_server.interactions.patches import MEDIA_TYPES, Patch, parse_patch, resource_patch
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search, searchset
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.interactions.vread import vread
-from fhir_server.kernel import json
 from fhir_server.kernel.errors import InvalidRequest, MethodNotAllowed, NotFound
 from fhir_server.rest import responses
 from fhir_server.rest.bundle_audit import audit_rows
 from fhir_server.rest.edge import Call
-from fhir_server.rest.negotiation import check_content_type
+from fhir_server.rest.negotiation import MEDIA_TYPE, check_content_type, names_fhir
 from fhir_server.store.audit import AuditRow
 from fhir_server.store.database import Transaction
 from fhir_server.store.reader import Reader
@@ -36,7 +42,6 @@ from fhir_server.store.records import Stored, WriteResult
 T = TypeVar("T")
 
 _form = "application/x-www-form-urlencoded"
-_about_the_answer = frozenset({"_format", "_pretty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,14 @@ class _Reading:
 
 async def handle_read(call: Call) -> Response:
     """GET Type/id."""
-    return responses.resource(await read_audited(call, type_of(call)), call.header("if-none-match"))
+    resource_type = type_of(call)
+    view = parse_view(resource_type, call.pairs, lenient=call.preference.lenient)
+    return responses.resource(await read_audited(call, resource_type), known(call), view)
+
+
+def known(call: Call) -> responses.Known:
+    """Return what the client says it has already."""
+    return responses.Known(call.header("if-none-match"), call.header("if-modified-since"))
 
 
 async def read_audited(call: Call, resource_type: str) -> Stored:
@@ -60,31 +72,46 @@ async def read_audited(call: Call, resource_type: str) -> Stored:
 
 async def handle_vread(call: Call) -> Response:
     """GET Type/id/_history/version."""
-    resource_type, resource_id = type_of(call), call.path("id") or ""
+    resource_type = type_of(call)
+    view = parse_view(resource_type, call.pairs, lenient=call.preference.lenient)
+    return responses.resource(await vread_audited(call, resource_type), known(call), view)
+
+
+async def vread_audited(call: Call, resource_type: str) -> Stored:
+    """Return the version of the call's resource; that it was read is in the audit trail."""
+    resource_id = call.path("id") or ""
     async with call.database.reading(call.subject) as reader:
         stored = await vread(_Reading(reader), resource_type, resource_id, call.path("version") or "")
     await _audit(call, resource_type, resource_id, stored.version)
-    return responses.resource(stored, call.header("if-none-match"))
+    return stored
 
 
 async def handle_history(call: Call) -> Response:
-    """GET Type/id/_history."""
-    resource_type, resource_id = type_of(call), call.path("id") or ""
+    """GET Type/id/_history, Type/_history and _history."""
     async with call.database.reading(call.subject) as reader:
-        result = await history_instance(_Reading(reader), resource_type, resource_id, pairs_of(call))
-    await _audit(call, resource_type, resource_id)
+        result = await _history(call, _Reading(reader))
+    await _audit(call, call.path("type"), call.path("id"))
     return responses.bundle(history_bundle(result, call.base_url))
+
+
+async def _history(call: Call, reading: _Reading) -> HistoryResult:
+    resource_id, lenient = call.path("id"), call.preference.lenient
+    if call.path("type") is None:
+        return await history_system(reading, call.pairs, lenient=lenient)
+    if resource_id is None:
+        return await history_type(reading, type_of(call), call.pairs, lenient=lenient)
+    return await history_instance(reading, type_of(call), resource_id, call.pairs, lenient=lenient)
 
 
 async def handle_search(call: Call) -> Response:
     """GET Type?… and POST Type/_search."""
-    resource_type, pairs = type_of(call), pairs_of(call)
+    resource_type = type_of(call)
     if call.request.method == "POST":
         check_content_type(call.header("content-type"), _form)
-        pairs += parse_query(_utf8(call.body))
+        call.take_pairs(parse_query(_ascii(call.body)))
     async with call.database.reading(call.subject) as reader:
         lenient = call.preference.lenient
-        result = await search(_Reading(reader), resource_type, pairs, lenient=lenient, base_url=call.base_url)
+        result = await search(_Reading(reader), resource_type, call.pairs, lenient=lenient, base_url=call.base_url)
     await _audit(call, resource_type)
     return responses.bundle(searchset(result, call.base_url))
 
@@ -92,11 +119,9 @@ async def handle_search(call: Call) -> Response:
 async def handle_create(call: Call) -> Response:
     """POST Type."""
     resource_type = type_of(call)
-    check_content_type(call.header("content-type"))
 
     async def work(tx: Transaction) -> WriteResult:
-        resource = json.decode_resource(call.body)
-        return await create(tx, resource, call.header("if-none-exist"), resource_type=resource_type)
+        return await create(tx, call.resource(), call.header("if-none-exist"), resource_type=resource_type)
 
     return responses.written(await write(call, work), call.base_url, call.preference.returns)
 
@@ -104,13 +129,12 @@ async def handle_create(call: Call) -> Response:
 async def handle_update(call: Call) -> Response:
     """PUT Type/id, and PUT Type?…, which is conditional."""
     resource_type, resource_id = type_of(call), call.path("id")
-    check_content_type(call.header("content-type"))
 
     async def work(tx: Transaction) -> WriteResult:
-        resource, if_match = json.decode_resource(call.body), call.header("if-match")
+        resource, if_match = call.resource(), call.header("if-match")
         if resource_id is None:
-            return await conditional_update(tx, resource_type, pairs_of(call), resource, if_match)
-        return await update(tx, resource_type, resource_id, resource, if_match)
+            return await conditional_update(tx, resource_type, call.pairs, resource, if_match)
+        return await update(tx, resource_type, resource_id, resource, if_match, call.header("if-none-match"))
 
     return responses.written(await write(call, work), call.base_url, call.preference.returns)
 
@@ -118,15 +142,23 @@ async def handle_update(call: Call) -> Response:
 async def handle_patch(call: Call) -> Response:
     """PATCH Type/id, and PATCH Type?…, which is conditional."""
     resource_type, resource_id = type_of(call), call.path("id")
-    check_content_type(call.header("content-type"), PATCH_TYPE)
+    change = _patch(call)
 
     async def work(tx: Transaction) -> WriteResult:
-        operations, if_match = json.decode(call.body), call.header("if-match")
+        if_match = call.header("if-match")
         if resource_id is None:
-            return await conditional_patch(tx, resource_type, pairs_of(call), operations, if_match)
-        return await patch(tx, resource_type, resource_id, operations, if_match)
+            return await conditional_patch(tx, resource_type, call.pairs, change, if_match)
+        return await patch(tx, resource_type, resource_id, change, if_match)
 
     return responses.written(await write(call, work), call.base_url, call.preference.returns)
+
+
+def _patch(call: Call) -> Patch:
+    content_type = call.header("content-type")
+    if names_fhir(content_type):
+        return resource_patch(call.resource())
+    more = (*MEDIA_TYPES, MEDIA_TYPE, "application/fhir+xml")
+    return parse_patch(check_content_type(content_type, *more), call.body)
 
 
 async def handle_delete(call: Call) -> Response:
@@ -135,7 +167,7 @@ async def handle_delete(call: Call) -> Response:
 
     async def work(tx: Transaction) -> WriteResult | None:
         if resource_id is None:
-            return await conditional_delete(tx, resource_type, pairs_of(call), call.header("if-match"))
+            return await conditional_delete(tx, resource_type, call.pairs, call.header("if-match"))
         return await delete(tx, resource_type, resource_id, call.header("if-match"))
 
     return responses.deleted(await write(call, work), call.preference.returns)
@@ -143,8 +175,7 @@ async def handle_delete(call: Call) -> Response:
 
 async def handle_bundle(call: Call) -> Response:
     """POST to the base: a transaction or a batch."""
-    check_content_type(call.header("content-type"))
-    bundle = json.decode_resource(call.body)
+    bundle = call.resource()
     kind = bundle.get("type") if bundle["resourceType"] == "Bundle" else None
     returns = call.preference.returns if call.header("prefer") else "minimal"
     if kind == "batch":
@@ -155,7 +186,7 @@ async def handle_bundle(call: Call) -> Response:
 
         async def work(tx: Transaction) -> dict[str, Any]:
             # Decoded anew: a second attempt must not start from what the first one rewrote.
-            fresh = json.decode_resource(call.body)
+            fresh = call.resource()
             return await transaction.apply(tx, fresh, base_url=call.base_url, prefer=returns)
 
         answer = await write(call, work)
@@ -180,7 +211,7 @@ async def write(call: Call, work: Callable[[Transaction], Awaitable[T]]) -> T:
     return await call.database.run(call.subject, work, request_id=call.id)
 
 
-async def _audit(call: Call, resource_type: str, id: str | None = None, version: int | None = None) -> None:
+async def _audit(call: Call, resource_type: str | None, id: str | None = None, version: int | None = None) -> None:
     row = AuditRow(call.subject, call.interaction, 200, resource_type, id, version, call.id)
     await call.database.audit.record(row)
 
@@ -199,13 +230,7 @@ def _unknown_type(name: str) -> NotFound:
     return NotFound(f"The address names no FHIR R4 resource type.{hint}")
 
 
-def pairs_of(call: Call) -> list[tuple[str, str]]:
-    """Return the pairs of the query string, without those about the form of the answer."""
-    query = call.request.scope["query_string"].decode("ascii", "replace")
-    return [pair for pair in parse_query(query) if pair[0] not in _about_the_answer]
-
-
-def _utf8(body: bytes) -> str:
+def _ascii(body: bytes) -> str:
     try:
         return body.decode("ascii")
     except UnicodeDecodeError as error:

@@ -17,10 +17,9 @@ from fhir_server.interactions.update import version_of
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import Issue, MethodNotAllowed
 from fhir_server.operations.calls.inputs import CURSOR, read_inputs
-from fhir_server.operations.calls.operation import Answer, Inputs, Invocation, Level, Operation, Page
+from fhir_server.operations.calls.operation import Answer, Inputs, Invocation, Level, Operation, Page, Reading
 from fhir_server.rest import handlers, responses
 from fhir_server.rest.edge import Call, Edge, Endpoint
-from fhir_server.rest.negotiation import check_content_type
 from fhir_server.store.audit import AuditRow
 from fhir_server.store.database import Transaction
 from fhir_server.store.records import Stored
@@ -96,21 +95,18 @@ def _check_method(call: Call, operation: Operation) -> None:
 def _inputs(call: Call, operation: Operation) -> Inputs:
     body: dict[str, Any] | None = None
     if call.body:
-        check_content_type(call.header("content-type"))
-        body = json.decode_resource(call.body)
-    return read_inputs(operation, handlers.pairs_of(call), body)
+        body = call.resource()
+    return read_inputs(operation, call.pairs, body)
 
 
 async def _answer(call: Call, operation: Operation, invocation: Invocation) -> Answer:
-    if operation.reads is not None:
+    does = operation.does
+    if isinstance(does, Reading):
         async with call.database.reading(call.subject) as reader:
-            return await operation.reads(reader, invocation)
-    writes = operation.writes
-    if writes is None:
-        raise MethodNotAllowed(f"${operation.name} is declared and does nothing.")
+            return await does.run(reader, invocation)
 
     async def work(tx: Transaction) -> Answer:
-        return await writes(tx, invocation)
+        return await does.run(tx, invocation)
 
     return await handlers.write(call, work)
 

@@ -19,6 +19,8 @@ from fhir_server.rest.operations import operation_routes
 from fhir_server.store.database import Database
 
 _table: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/_history", "history-system", handlers.handle_history),
+    ("GET", "/{type}/_history", "history-type", handlers.handle_history),
     ("GET", "/{type}/{id}", "read", handlers.handle_read),
     ("GET", "/{type}", "search-type", handlers.handle_search),
     ("POST", "/{type}/_search", "search-type", handlers.handle_search),
@@ -35,9 +37,11 @@ _table: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/{type}", "delete", handlers.handle_delete),
 )
 _binary: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/Binary/_history", "history-type", handlers.handle_history),
     ("GET", "/Binary/{id}", "read", binary.handle_read_binary),
     ("POST", "/Binary", "create", binary.handle_create_binary),
     ("PUT", "/Binary/{id}", "update", binary.handle_update_binary),
+    ("GET", "/Binary/{id}/_history/{version}", "vread", binary.handle_vread_binary),
 )
 _all_methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -15,6 +15,7 @@ from fhir_server.kernel.search_query import SearchQuery, parse_search
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import compartments, labels, latest, searching, statements
 from fhir_server.store.access import Grants, image_check, in_compartment
+from fhir_server.store.history import ChangesPage, HistoryQuery, changes
 from fhir_server.store.includes import included
 from fhir_server.store.index import index_columns
 from fhir_server.store.records import HistoryPage, Method, SearchPage, Stored
@@ -83,6 +84,11 @@ class Reader:
         page = tuple(wanted[:count])
         return HistoryPage(page, len(shown), page[-1].version if page and len(wanted) > count else None)
 
+    async def changes(self, asked: HistoryQuery) -> ChangesPage:
+        """Return one page of what changed in some types, newest first."""
+        await self._flush()
+        return await changes(self._connection, self.subject, self._key, asked, self._lets_through)
+
     async def _versions(self, type: str, id: str, *, before: int, count: int) -> list[Any]:
         values = {"id": id, "version": before, "count": count}
         cursor = await statements.read_versions(type).execute(self._connection, values, prepare=True)
@@ -94,7 +100,7 @@ class Reader:
         decided = in_compartment(grants, {"compartments": compartments or ()})
         if decided is not None:
             return decided
-        return method != "delete" and await self.lets_through(type, index_columns(json.decode(body)), grants)
+        return method != "delete" and await self.lets_through(type, index_columns(json.decode_own(body)), grants)
 
     async def lets_through(self, type: str, columns: dict[str, Any], grants: Grants) -> bool:
         """Tell whether an image with these columns would be visible."""

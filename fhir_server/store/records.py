@@ -36,7 +36,8 @@ class Stored:
 
     def resource(self) -> dict[str, Any]:
         """Return the decoded resource, decimals exact."""
-        return json.decode_resource(self.body)
+        resource: dict[str, Any] = json.decode_own(self.body)
+        return resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#transaction-response
 from typing import Any
 
 from fhir_server.interactions.bundles.addresses import etag, instant, location
+from fhir_server.interactions.bundles.bodies import View, body_of
 from fhir_server.interactions.bundles.outcomes import operation_outcome, status_line
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import FhirError
@@ -36,9 +37,10 @@ def nothing_deleted() -> dict[str, Any]:
     return {"response": {"status": status_line(204)}}
 
 
-def found(stored: Stored) -> dict[str, Any]:
-    """Return the entry for a read or vread."""
-    return {"resource": json.verbatim(stored.body), "response": {"status": status_line(200), **_version(stored)}}
+def found(stored: Stored, view: View) -> dict[str, Any]:
+    """Return the entry for a read or vread, with what ``view`` leaves of the resource."""
+    body = body_of(stored, summary=view.summary, elements=view.elements)
+    return {"resource": body, "response": {"status": status_line(200), **_version(stored)}}
 
 
 def not_modified(stored: Stored) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from typing import Any
 
 from fhir_server.interactions.bundles import answers
 from fhir_server.interactions.bundles.addresses import etag
+from fhir_server.interactions.bundles.bodies import parse_view
 from fhir_server.interactions.bundles.entries import Entry
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import conditional_delete, delete
-from fhir_server.interactions.history import history_bundle, history_instance
-from fhir_server.interactions.patch import conditional_patch, operations_in, patch
+from fhir_server.interactions.history import history_bundle, history_instance, history_type
+from fhir_server.interactions.patch import conditional_patch, patch
+from fhir_server.interactions.patches import resource_patch
 from fhir_server.interactions.read import read
 from fhir_server.interactions.search import search, searchset
 from fhir_server.interactions.update import conditional_update, update
@@ -38,9 +40,9 @@ async def write(tx: Transaction, entry: Entry, *, id: str | None = None) -> Writ
     if entry.id is None:
         return await _conditional(tx, entry)
     if entry.method == "PUT":
-        return await update(tx, entry.resource_type, entry.id, entry.body(), entry.if_match)
+        return await update(tx, entry.resource_type, entry.id, entry.body(), entry.if_match, entry.if_none_match)
     if entry.method == "PATCH":
-        return await patch(tx, entry.resource_type, entry.id, operations_in(entry.body()), entry.if_match)
+        return await patch(tx, entry.resource_type, entry.id, resource_patch(entry.body()), entry.if_match)
     return await delete(tx, entry.resource_type, entry.id, entry.if_match)
 
 
@@ -55,7 +57,7 @@ async def _conditional(tx: Transaction, entry: Entry) -> WriteResult | None:
         return await conditional_update(tx, entry.resource_type, entry.pairs, entry.body(), entry.if_match)
     if entry.method == "PATCH":
         return await conditional_patch(
-            tx, entry.resource_type, entry.pairs, operations_in(entry.body()), entry.if_match
+            tx, entry.resource_type, entry.pairs, resource_patch(entry.body()), entry.if_match
         )
     return await conditional_delete(tx, entry.resource_type, entry.pairs, entry.if_match)
 
@@ -64,12 +66,21 @@ async def _get(tx: Transaction, entry: Entry, base_url: str) -> dict[str, Any]:
     match entry.segments:
         case (resource_type,):
             return answers.listed(searchset(await search(tx, resource_type, entry.pairs, base_url=base_url), base_url))
+        case (resource_type, "_history"):
+            return answers.listed(history_bundle(await history_type(tx, resource_type, entry.pairs), base_url))
         case (resource_type, id):
+            view = parse_view(resource_type, _selecting(entry))
             stored = await read(tx, resource_type, id)
-            return answers.not_modified(stored) if entry.if_none_match == etag(stored) else answers.found(stored)
+            return answers.not_modified(stored) if entry.if_none_match == etag(stored) else answers.found(stored, view)
         case (resource_type, id, "_history"):
             return answers.listed(history_bundle(await history_instance(tx, resource_type, id, entry.pairs), base_url))
         case (resource_type, id, "_history", version):
-            return answers.found(await vread(tx, resource_type, id, version))
+            view = parse_view(resource_type, _selecting(entry))
+            return answers.found(await vread(tx, resource_type, id, version), view)
         case _:
             raise MethodNotAllowed("request.url of a GET must be Type, Type/id or Type/id/_history.")
+
+
+def _selecting(entry: Entry) -> list[tuple[str, str]]:
+    """Return the pairs of a read but those about the form of an answer, which is the Bundle's."""
+    return [pair for pair in entry.pairs if pair[0] not in ("_format", "_pretty")]

@@ -21,6 +21,7 @@ history = Table(
     Column("method", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("compartments", texts),
+    Index("history_last_updated_idx", "resource_type", "last_updated"),
     schema="fhir",
     comment="Every version but the current one, which is in its type's table.",
 )

@@ -1,6 +1,6 @@
 import pytest
 
-from fhir_server.interactions.patch import apply_patch
+from fhir_server.interactions.patches.json_patch import apply
 from fhir_server.kernel.errors import InvalidRequest, Unprocessable
 
 PATCH = {"Content-Type": "application/json-patch+json"}
@@ -24,7 +24,7 @@ PATCH = {"Content-Type": "application/json-patch+json"}
     ],
 )
 def test_an_operation_does_what_rfc_6902_says(document, operation, expected):
-    assert apply_patch(document, [operation]) == expected
+    assert apply(document, patch=[operation]) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_operation_does_what_rfc_6902_says(document, operation, expected):
 )
 def test_an_operation_that_does_not_fit_the_resource_is_unprocessable(operation):
     with pytest.raises(Unprocessable):
-        apply_patch({"list": [1], "flag": True}, [operation])
+        apply({"list": [1], "flag": True}, patch=[operation])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_operation_that_does_not_fit_the_resource_is_unprocessable(operation)
 )
 def test_what_is_not_a_json_patch_is_an_invalid_request(patch):
     with pytest.raises(InvalidRequest):
-        apply_patch({"a": 1}, patch)
+        apply({"a": 1}, patch=patch)
 
 
 async def test_a_patch_changes_the_resource_and_makes_a_version(client):
@@ -89,7 +89,7 @@ async def test_a_patch_against_an_old_version_is_refused(client):
 
 
 async def test_a_patch_of_another_media_type_is_refused(client):
-    response = await client.patch("Patient/1", json=[], headers={"Content-Type": "application/fhir+json"})
+    response = await client.patch("Patient/1", json=[], headers={"Content-Type": "text/plain"})
     assert response.status_code == 415
 
 
