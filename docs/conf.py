@@ -1,5 +1,10 @@
 """Sphinx configuration: MyST pages, Furo theme."""
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
+lexers["mermaid"] = TextLexer()  # diagrams stay readable as text where nothing draws them
+
 project = "Konsil"
 author = "The Konsil authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
