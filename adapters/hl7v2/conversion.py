@@ -43,11 +43,11 @@ class MappedResource:
 
 @dataclass(frozen=True, slots=True)
 class PatientMerge:
-    """Two patients are one (A40): references of the Conversion's own resources, and the lane of the one that ends."""
+    """Two patients are one (A40): references of the Conversion's own resources, and both lanes."""
 
     survivor: str
     retired: str
-    lane: str
+    lanes: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Conversion:
 
     @property
     def lanes(self) -> tuple[str, ...]:
-        """Every lane the message belongs to: its own, and that of each patient it merges away."""
-        return (self.lane, *(merge.lane for merge in self.merges))
+        """Every lane the message belongs to: its own, and those of each two patients it merges."""
+        return (self.lane, *(lane for merge in self.merges for lane in merge.lanes))
 
 
 class MappingError(Exception):

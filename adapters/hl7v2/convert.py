@@ -52,7 +52,7 @@ def convert(message: Message, site: SiteMapping) -> Conversion:
     mapping = mapping_of(site)
     context = _run(message, site, mapping, traced=False)
     resources = tuple(_mapped(draft) for draft in context.drafts.values())
-    patient = context.built("patient")
+    patient = context.built("patient", context.root)
     lane = patient[0].match[0] if patient and patient[0].match else lane_of(message, site)
     return Conversion(resources, lane, (*message.warnings, *context.warnings), mapping.hash, patient_merges(context))
 

@@ -40,5 +40,5 @@ def patient_merges(context: Context) -> tuple[PatientMerge, ...]:
             raise MappingError("100", "PID^1", "MRG stands without the PID of the patient who stays")
         if set(survivor.match) & set(retired.match):
             raise MappingError(DUPLICATE_KEY, "MRG^1^1", "PID-3 and MRG-1 are the same patient; nothing to merge")
-        found.append(PatientMerge(survivor.reference, retired.reference, retired.match[0]))
+        found.append(PatientMerge(survivor.reference, retired.reference, (survivor.match[0], retired.match[0])))
     return tuple(found)

@@ -42,7 +42,7 @@ def _link(other: str, kind: str) -> dict[str, Any]:
 def renamed_merges(merges: Iterable[PatientMerge], names: Mapping[str, str]) -> tuple[PatientMerge, ...]:
     """Return the merges between the ids the patients have in the store."""
     return tuple(
-        PatientMerge(names.get(merge.survivor, merge.survivor), names.get(merge.retired, merge.retired), merge.lane)
+        PatientMerge(names.get(merge.survivor, merge.survivor), names.get(merge.retired, merge.retired), merge.lanes)
         for merge in merges
     )
 

@@ -142,7 +142,8 @@ class Compiler:
         convert = splitting(frame, level)
         if table:
             convert = with_translation(convert, table)
-        return remembered(convert) if row.type.startswith(_CODES) and not self._traced else convert
+        plain = row.type.startswith(_CODES) and not row.make
+        return remembered(convert) if plain and not self._traced else convert
 
     def _making(self, row: Row, address: str, level: int) -> Convert:
         key = self._library.key(row.key or "", row.address)

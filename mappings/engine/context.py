@@ -50,10 +50,10 @@ def business_id(resource_type: str, key: str) -> str:
 
 
 def _beside(group: Group | None, inner: Group) -> bool:
-    """Tell whether a group lies in another occurrence of ``inner``, which is one of the same parent's."""
+    """Tell whether a group lies in ``inner``, which was searched before, or in another occurrence of it."""
     while group is not None and group.parent is not inner.parent:
         group = group.parent
-    return group is not None and group is not inner and group.name == inner.name
+    return group is not None and group.name == inner.name
 
 
 class Context:

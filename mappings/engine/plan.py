@@ -181,7 +181,7 @@ def _build(item: Item, frame: Segment | None, group: Group, context: Context) ->
     context.trail = [item.type]
     context.resource = resource
     for name, run in item.maps:
-        source = frame if name in (item.segment, "") else group.first(name) or context.nearest(name)
+        source = frame if name in (item.segment, "") else _beside(name, group, context)
         if source is not None or not name:
             run(source, context, resource)
     key = item.key(resource, frame, context)
@@ -191,6 +191,13 @@ def _build(item: Item, frame: Segment | None, group: Group, context: Context) ->
     draft = Draft(item.name, resource, item.mode, key.match, context.clears, item.defaults, group)
     draft.reopens = bool(item.reopens and item.reopens(frame, context))
     return context.add(draft)
+
+
+def _beside(name: str, group: Group, context: Context) -> Segment | None:
+    """Return the segment a map reads beside its item's own: of the group, of one within it, else of those around."""
+    if name not in context.root.placed:
+        return None
+    return group.first(name) or next((found for found, _ in group.walk(name)), None) or context.nearest(name)
 
 
 def _refer(item: Item, draft: Draft, context: Context) -> None:
