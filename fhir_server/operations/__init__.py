@@ -6,10 +6,11 @@ https://hl7.org/fhir/R4/operations.html
 from difflib import get_close_matches
 
 from fhir_server.kernel.errors import NotFound
-from fhir_server.operations import document, everything, lastn, meta, meta_add, meta_delete, validate
+from fhir_server.operations import convert, document, everything, lastn, meta, meta_add, meta_delete, validate
 from fhir_server.operations.calls.operation import Level, Operation
 
 OPERATIONS: tuple[Operation, ...] = (
+    convert.OPERATION,
     document.OPERATION,
     everything.ENCOUNTER,
     everything.PATIENT,

@@ -20,7 +20,7 @@ from fhir_server.kernel.errors import (
 )
 from fhir_server.kernel.instants import format_instant
 from fhir_server.kernel.references import Reference, is_id
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter, Writing
 from fhir_server.operations.calls.references import local, references_in, references_with_paths
 from fhir_server.store.database import Transaction
 from fhir_server.store.reader import Reader
@@ -151,5 +151,5 @@ OPERATION = Operation(
     access={"type": "r", "instance": "r"},
     resource_types=frozenset({"Composition"}),
     parameters=(Parameter("id", "uri"), Parameter("persist", "boolean")),
-    writes=document,
+    does=Writing(document),
 )

@@ -12,7 +12,7 @@ from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.kernel.errors import InvalidRequest, Issue
 from fhir_server.kernel.instants import EARLIEST, LATEST, date_range
 from fhir_server.operations.calls.inputs import CURSOR
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Page, Parameter
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Page, Parameter, Reading
 from fhir_server.operations.calls.references import references_in
 from fhir_server.store.compartments import Members, compartment_types
 from fhir_server.store.reader import Reader
@@ -153,7 +153,7 @@ PATIENT = Operation(
     access={"type": "s", "instance": "rs"},
     resource_types=frozenset({"Patient"}),
     parameters=(Parameter("start", "date"), Parameter("end", "date"), *_parameters),
-    reads=everything,
+    does=Reading(everything),
 )
 ENCOUNTER = Operation(
     name="everything",
@@ -161,5 +161,5 @@ ENCOUNTER = Operation(
     access={"instance": "rs"},
     resource_types=frozenset({"Encounter"}),
     parameters=_parameters,
-    reads=everything,
+    does=Reading(everything),
 )

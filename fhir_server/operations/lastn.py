@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/observation-operation-lastn.html
 from fhir_server.definitions import search_parameters
 from fhir_server.kernel.errors import InvalidSearch
 from fhir_server.kernel.search_query import SearchQuery, parse_search
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Page, Parameter
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Page, Parameter, Reading
 from fhir_server.store.reader import Reader
 
 _subjects = frozenset({"patient", "subject"})
@@ -50,5 +50,5 @@ OPERATION = Operation(
     resource_types=frozenset({"Observation"}),
     parameters=(Parameter("max", "positiveInt"),),
     searches=True,
-    reads=lastn,
+    does=Reading(lastn),
 )

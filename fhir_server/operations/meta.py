@@ -7,7 +7,7 @@ from typing import Any
 
 from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.operations.calls.metas import returned
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Reading
 from fhir_server.store.reader import Reader
 
 
@@ -37,5 +37,5 @@ OPERATION = Operation(
     name="meta",
     definition="http://hl7.org/fhir/OperationDefinition/Resource-meta",
     access={"system": "s", "type": "s", "instance": "r", "version": "r"},
-    reads=meta,
+    does=Reading(meta),
 )

@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/resource-operation-meta-add.html
 """
 
 from fhir_server.operations.calls.metas import change_meta, united
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter, Writing
 from fhir_server.store.database import Transaction
 
 
@@ -19,5 +19,5 @@ OPERATION = Operation(
     access={"instance": "ru"},
     parameters=(Parameter("meta", "Meta", required=True),),
     affects_state=True,
-    writes=meta_add,
+    does=Writing(meta_add),
 )

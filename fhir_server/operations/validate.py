@@ -10,7 +10,7 @@ from typing import Any
 from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.kernel.errors import FhirError, InvalidRequest, Issue
 from fhir_server.kernel.validation import validate as faults_of
-from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter
+from fhir_server.operations.calls.operation import Answer, Invocation, Operation, Parameter, Writing
 from fhir_server.store.database import Transaction
 from fhir_server.store.failures import Collision
 
@@ -137,5 +137,5 @@ OPERATION = Operation(
     definition="http://hl7.org/fhir/OperationDefinition/Resource-validate",
     access={"type": "c", "instance": "r"},
     parameters=(Parameter("resource", "Resource"), Parameter("mode", "code"), Parameter("profile", "uri")),
-    writes=validate,
+    does=Writing(validate),
 )

@@ -89,13 +89,23 @@ class Answer:
     about: str | None = None
 
 
-Reads = Callable[[Reader, Invocation], Awaitable[Answer]]
-Writes = Callable[[Transaction, Invocation], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Done by reads alone, without a transaction around them."""
+
+    run: Callable[[Reader, Invocation], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """Done in one transaction."""
+
+    run: Callable[[Transaction, Invocation], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as it is offered. Either ``reads`` does it, or ``writes`` in one transaction.
+    """An operation as it is offered; ``does`` is what it does.
 
     ``access`` says at which levels it is offered, and which letters of ``cruds`` a Subject needs for the type there;
     on system level for any type. ``resource_types`` None means every type. With ``searches`` it takes the search
@@ -105,12 +115,11 @@ class Operation:
     name: str
     definition: str
     access: Mapping[Level, str]
+    does: Reading | Writing
     resource_types: frozenset[str] | None = None
     parameters: tuple[Parameter, ...] = ()
     searches: bool = False
     affects_state: bool = False
-    reads: Reads | None = None
-    writes: Writes | None = None
 
     def offered_for(self, resource_type: str | None, level: Level) -> bool:
         """Tell whether the operation is there for a type (None: the system) at a level."""

@@ -39,10 +39,9 @@ async def test_the_examples_of_a_page_are_true(client, fresh_database_url, name)
     examples = list(EXAMPLE.finditer(page))
     assert len(examples) == page.count("```text")
     for example in examples:
-        headers = {"Content-Type": "application/fhir+json"} if example["body"].strip() else {}
-        response = await client.request(
-            example["method"], example["url"], content=example["body"].strip() or None, headers=headers
-        )
+        body = example["body"].strip()
+        headers = {"Content-Type": f"application/fhir+{'xml' if body.startswith('<') else 'json'}"} if body else {}
+        response = await client.request(example["method"], example["url"], content=body or None, headers=headers)
         assert (example["url"], response.status_code) == (example["url"], int(example["status"])), response.text
         for line in filter(None, example["rest"].splitlines()):
             path, _, expected = line.partition(" = ")

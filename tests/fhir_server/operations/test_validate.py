@@ -1,5 +1,12 @@
 import pytest
 
+from fhir_server.kernel.errors import BusinessRule
+from fhir_server.kernel.subject import Subject
+from fhir_server.operations.calls.operation import Inputs, Invocation
+from fhir_server.operations.validate import validate
+from fhir_server.store.database import Database
+from fhir_server.store.wiring import Wiring
+
 PATIENT = {"resourceType": "Patient", "gender": "female"}
 BAD = {"resourceType": "Patient", "gender": "femal", "name": [{"family": "A"}, {"familly": "B"}]}
 LAB = "http://example.org/StructureDefinition/our-patient"
@@ -149,3 +156,41 @@ async def test_a_create_outside_the_compartment_is_refused_as_the_create_would_b
         }
         response = await client.post("Observation/$validate?mode=create", json=observation, headers=own)
         assert severities(response) == [expected]
+
+
+async def test_a_guard_says_no_to_a_trial_as_to_the_write(database_url):
+    async def no_more_patients(change, tx):
+        if change.new and change.new.get("active"):
+            raise BusinessRule("No more active patients.")
+
+    database = await Database.open(database_url, wiring=Wiring(guards=(no_more_patients,)))
+    try:
+        subject = Subject.system("tester", "system/*.cruds")
+        for active, texts in ((False, []), (True, ["No more active patients."])):
+            given = {"resource": (PATIENT | {"active": active},), "mode": ("create",)}
+            call = Invocation("Patient", inputs=Inputs(given))
+            async with database.transaction(subject) as tx:
+                answer = await validate(tx, call)
+            assert [issue.diagnostics for issue in answer.content] == texts
+    finally:
+        await database.close()
+
+
+async def test_the_jobs_of_a_tried_write_are_never_queued(database_url):
+    queued = []
+
+    async def enqueue(connection, job, arguments, lock):
+        await connection.execute("INSERT INTO fhir.setting VALUES (%s, '')", (job,))
+        queued.append(job)
+
+    database = await Database.open(database_url, wiring=Wiring(reactions={"Patient": ("react",)}, enqueue=enqueue))
+    try:
+        subject = Subject.system("tester", "system/*.cruds")
+        call = Invocation("Patient", inputs=Inputs({"resource": (PATIENT,), "mode": ("create",)}))
+        async with database.transaction(subject) as tx:
+            assert (await validate(tx, call)).content == ()
+        async with database.connection() as connection:
+            rows = await (await connection.execute("SELECT name FROM fhir.setting WHERE name = 'react'")).fetchall()
+        assert (queued, rows) == (["react"], [])
+    finally:
+        await database.close()
