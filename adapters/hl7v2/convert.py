@@ -26,6 +26,7 @@ from mappings.engine.mapping import EffectiveMapping, load_base
 from mappings.engine.protocol import TraceRow
 from mappings.hl7v2.library import FOLDER, LIBRARY
 
+_STORED_ONLY = "nothing was mapped: the site only stores messages of this type (store_only)"
 _codes: WeakKeyDictionary[SiteMapping, dict[Any, Any]] = WeakKeyDictionary()
 _of_site: WeakKeyDictionary[SiteMapping, EffectiveMapping] = WeakKeyDictionary()
 
@@ -50,33 +51,40 @@ def _plain(folder: Path) -> EffectiveMapping:
 def convert(message: Message, site: SiteMapping) -> Conversion:
     """Return what ``message`` means in FHIR. Raises MappingError for what it lacks or what is not valid in it."""
     mapping = mapping_of(site)
-    context = _run(message, site, mapping, traced=False)
+    plan = _plan_of(message, mapping, site)
+    if plan is None:
+        return Conversion((), lane_of(message, site), (*message.warnings, _STORED_ONLY), mapping.hash)
+    context = _run(message, site, mapping, plan, traced=False)
     resources = tuple(_mapped(draft) for draft in context.drafts.values())
     patient = context.built("patient", context.root)
     lane = patient[0].match[0] if patient and patient[0].match else lane_of(message, site)
-    return Conversion(resources, lane, (*message.warnings, *context.warnings), mapping.hash, patient_merges(context))
+    warnings = (*message.warnings, *context.warnings)
+    return Conversion(resources, lane, warnings, mapping.hash, patient_merges(context))
 
 
 def explain(message: Message, site: SiteMapping) -> tuple[TraceRow, ...]:
     """Return one row per value that went somewhere: source, value, row id, layer, FHIR path. Raises MappingError."""
-    context = _run(message, site, mapping_of(site), traced=True)
-    return tuple(context.trace or ())
+    mapping = mapping_of(site)
+    plan = _plan_of(message, mapping, site)
+    return tuple(_run(message, site, mapping, plan, traced=True).trace or ()) if plan else ()
 
 
-def _run(message: Message, site: SiteMapping, mapping: EffectiveMapping, *, traced: bool) -> Context:
-    name = _plan_of(message, mapping)
+def _run(message: Message, site: SiteMapping, mapping: EffectiveMapping, plan: str, *, traced: bool) -> Context:
     try:
         codes = None if traced else _codes.setdefault(site, {})
-        return mapping.plan(name, traced=traced).run(message, site, traced=traced, codes=codes)
+        return mapping.plan(plan, traced=traced).run(message, site, traced=traced, codes=codes)
     except ValueFault as fault:
         raise MappingError(fault.code, fault.location, fault.text) from fault
 
 
-def _plan_of(message: Message, mapping: EffectiveMapping) -> str:
+def _plan_of(message: Message, mapping: EffectiveMapping, site: SiteMapping) -> str | None:
+    """Return the message file that maps the message, None for a type the site only stores. Raises MappingError."""
     if not message.get("MSH-10").strip():
         raise MappingError(REQUIRED_FIELD_MISSING, "MSH^1^10", "MSH-10, the message control id, is empty")
     code, event = message.get("MSH-9.1").strip(), message.get("MSH-9.2").strip()
     name = mapping.message_of(f"{code}^{event}")
+    if name is None and site.only_stores(code, event):
+        return None
     if name is None:
         known = mapping.triggers(code)
         raise MappingError(

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 
 from adapters.hl7v2.ack import Fault, acknowledge, control_id
+from adapters.hl7v2.answer import accepted
 from adapters.hl7v2.apply import SUBJECT, Context
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.processing import Rejected, attempt, failed, interpret
@@ -67,7 +68,8 @@ async def _answer(tx: Transaction, site: Site, header: Header, message: InboundM
     if not asked or site.application_acknowledgements is None:
         return
     fault = Fault(outcome.error_code, outcome.error_text, outcome.error_location) if outcome.error_code else None
-    answer_id = control_id()
-    raw = acknowledge(header, outcome.acknowledgement_code, fault, id=answer_id)
+    answer_id, code = control_id(), outcome.acknowledgement_code
+    taken = code == "AA"
+    raw = accepted(header, message.raw, id=answer_id) if taken else acknowledge(header, code, fault, id=answer_id)
     name = f"{site.name}/{site.application_acknowledgements}"
     await outbox.enqueue(tx.connection, name, answer_id, raw, f"inbound_message/{message.id}")

@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 
 from adapters.hl7v2.ack import Fault, acknowledge
+from adapters.hl7v2.answer import accepted
 from adapters.hl7v2.apply import Context, apply
 from adapters.hl7v2.conversion import Conversion, MappingError
 from adapters.hl7v2.convert import convert
@@ -85,7 +86,7 @@ async def attempt(
         return failed(context.header, rejection(error), warnings, lane=meaning.lane)
     return Outcome(
         "processed",
-        acknowledge(context.header, "AA"),
+        accepted(context.header, context.raw),
         "AA",
         warnings=(*warnings, *meaning.warnings, *applied.warnings),
         resources=applied.written,

@@ -14,7 +14,8 @@ class SiteMapping:
     ``authorities``: assigning authority (namespace id, universal id, or ``""`` for "none sent") → identifier type of
     table 0203 (``MR``, ``PLAC``, ``FILL``, ``VN``, ``ACSN`` …, ``*`` for any) → identifier system. ``mrn`` lists the
     authorities whose MR number is *the* patient number, best first. ``zone`` is an IANA name; without one, times lose
-    their clock part. ``patches`` and ``tables`` are the site's layers over the base mapping.
+    their clock part. ``layers`` are the site's own over the base mapping. ``store_only`` lists message types without a
+    mapping (``DFT``, ``BAR^P01``, ``*``) that are kept and answered AA all the same; others get AR.
     """
 
     site: str
@@ -26,6 +27,7 @@ class SiteMapping:
     code_systems: Mapping[str, str] = field(default_factory=dict)
     layers: tuple["Layer", ...] = ()
     invalid_dates: str = "reject"
+    store_only: frozenset[str] = frozenset()
 
     @classmethod
     def from_config(cls, site: str, config: Mapping[str, Any], layers: tuple["Layer", ...] = ()) -> "SiteMapping":
@@ -44,7 +46,12 @@ class SiteMapping:
             code_systems=dict(config.get("code_systems", {})),
             layers=layers,
             invalid_dates=config.get("invalid_dates", "reject"),
+            store_only=frozenset(config.get("store_only", ())),
         )
+
+    def only_stores(self, code: str, event: str) -> bool:
+        """Tell whether messages of this type are kept and answered AA although nothing is made of them."""
+        return not self.store_only.isdisjoint((code, f"{code}^{event}", ANY_TYPE))
 
     def system(self, authority: str, identifier_type: str) -> str | None:
         """Return the identifier system configured for an authority and a table 0203 type, or None."""
