@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from adapters.hl7v2.conversion import (
     REQUIRED_FIELD_MISSING,
+    SEGMENT_SEQUENCE_ERROR,
     UNSUPPORTED_EVENT_CODE,
     UNSUPPORTED_MESSAGE_TYPE,
     Conversion,
@@ -57,7 +58,9 @@ def convert(message: Message, site: SiteMapping) -> Conversion:
     context = _run(message, site, mapping, plan, traced=False)
     resources = tuple(_mapped(draft) for draft in context.drafts.values())
     patient = context.built("patient", context.root)
-    lane = patient[0].match[0] if patient and patient[0].match else lane_of(message, site)
+    if not patient:
+        raise MappingError(SEGMENT_SEQUENCE_ERROR, "PID^1", "PID stands where it cannot be the message's patient")
+    lane = patient[0].match[0] if patient[0].match else lane_of(message, site)
     warnings = (*message.warnings, *context.warnings)
     return Conversion(resources, lane, warnings, mapping.hash, patient_merges(context))
 

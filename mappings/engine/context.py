@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mappings.engine.grammar import Group
 from mappings.engine.protocol import Message, Resource, Segment, Site, TraceRow
 
+_choices = ("value", "effective", "onset", "occurrence", "performed", "deceased", "multipleBirth", "medication")
 _ids = uuid.uuid5(uuid.NAMESPACE_URL, "https://konsil.example/fhir/business-key")
 
 
@@ -47,6 +48,14 @@ def business_id(resource_type: str, key: str) -> str:
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _stands(name: str, resource: Resource) -> bool:
+    """Tell whether the element is there, or another type of the same choice (``effectivePeriod``)."""
+    if name in resource:
+        return True
+    choice = next((choice for choice in _choices if name.startswith(choice)), None)
+    return choice is not None and any(known.startswith(choice) for known in resource)
 
 
 def _beside(group: Group | None, inner: Group) -> bool:
@@ -151,7 +160,7 @@ class Context:
         if known is None:
             self.drafts[draft.reference] = known = draft
         else:
-            known.resource.update({k: v for k, v in draft.resource.items() if k not in known.resource})
+            known.resource.update({k: v for k, v in draft.resource.items() if not _stands(k, known.resource)})
             known.match = tuple(dict.fromkeys(known.match + draft.match))
         group = draft.group
         while group is not None:

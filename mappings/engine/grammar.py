@@ -129,9 +129,23 @@ def _group_of_misplaced(stack: list[_Open], segment: Segment, warn: Callable[[st
         if any(child.name == name and not child.children for child in level.node.children):
             warn(f"segment {name}[{segment.position}] stands out of order")
             return level.group
+        for child in level.node.children:
+            if not child.repeats and any(inner.name == name and not inner.children for inner in child.children):
+                warn(f"segment {name}[{segment.position}] stands out of order")
+                return _only_group(level.group, child.name)
     if not name.startswith("Z"):
         warn(f"segment {name}[{segment.position}] has no place here; kept with the group before it")
     return stack[-1].group
+
+
+def _only_group(around: Group, name: str) -> Group:
+    """Return the group of this name that does not repeat, opened now when it was not there."""
+    for entry in around.entries:
+        if isinstance(entry, Group) and entry.name == name:
+            return entry
+    group = Group(name, around)
+    around.entries.append(group)
+    return group
 
 
 def _place(stack: list[_Open], depth: int, name: str) -> bool:
@@ -155,8 +169,10 @@ def _place(stack: list[_Open], depth: int, name: str) -> bool:
 
 def _enter(stack: list[_Open], node: Node, name: str) -> None:
     """Open a group (and the inner ones that begin it) up to where segment ``name`` stands."""
-    group = Group(node.name, stack[-1].group)
-    stack[-1].group.entries.append(group)
+    around = stack[-1].group
+    group = Group(node.name, around) if node.repeats else _only_group(around, node.name)
+    if node.repeats:
+        around.entries.append(group)
     stack.append(_Open(node, group))
     for index, child in enumerate(node.children):
         if name in child.starts:

@@ -11,7 +11,7 @@ from mappings.engine.closures import RunMap
 from mappings.engine.compiler import Compiler
 from mappings.engine.condition import Test, compile_condition
 from mappings.engine.context import Context, Draft, business_id
-from mappings.engine.errors import MappingLoadError
+from mappings.engine.errors import MappingLoadError, ValueFault
 from mappings.engine.grammar import Group, Node, build_groups, parse_grammar
 from mappings.engine.library import FoldFunction, KeyFunction, Library
 from mappings.engine.protocol import Message, Segment, Site
@@ -23,6 +23,8 @@ _words = {
     "name", "type", "group", "segment", "maps", "mode", "key", "when", "refs", "defaults", "fallback", "rows", "fold",
     "reopens", "outside",
 }  # fmt: skip
+_WHOSE = "patient"
+"""The item nothing may be without that refers to it: what is nobody's is not written."""
 _modes = ("merge", "ensure", "replace")
 
 
@@ -203,6 +205,10 @@ def _beside(name: str, group: Group, context: Context) -> Segment | None:
 def _refer(item: Item, draft: Draft, context: Context) -> None:
     for ref in item.refs:
         found = context.inside(ref.name, draft.group) if ref.attachment else context.built(ref.name, draft.group)
+        if not found and ref.name == _WHOSE:
+            raise ValueFault(
+                "a segment stands outside of any patient's part of the message", code="100", location="PID^1"
+            )
         for other in found if ref.every else found[:1]:
             if ref.attachment:
                 _attach(ref, draft.resource, other.resource)

@@ -90,11 +90,12 @@ def first_text(source: Source, own: str, *, datatype: bool) -> Read:
         return lambda frame, context: _plain(part(frame, context), context)
     whole = segment_field(source, own)
     narrow = inner(source)
+    is_first = source.component in (None, 1) and source.subcomponent in (None, 1)
 
     def read(frame: Any, context: "Context") -> str:
         text = whole(frame, context)
         if not text or text.isalnum():
-            return text
+            return text if is_first else ""
         text = split(text, context.repetition)[0]
         return _plain(narrow(text, context) if narrow else text, context)
 
