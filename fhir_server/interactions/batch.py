@@ -14,6 +14,9 @@ from fhir_server.kernel.errors import FhirError
 from fhir_server.kernel.subject import Subject
 from fhir_server.store.database import Database, Transaction
 
+Operate = Callable[[Entry], Awaitable[dict[str, Any]]]
+"""Calls the operation an entry names and returns its response entry."""
+
 _Alone = Callable[[Entry], Awaitable[dict[str, Any]]]
 _log = logging.getLogger(__name__)
 
@@ -26,10 +29,14 @@ async def apply(
     base_url: str = "",
     prefer: str = "minimal",
     request_id: str | None = None,
+    operate: Operate | None = None,
 ) -> dict[str, Any]:
     """Carry out a batch Bundle and return the batch-response, entry for entry."""
 
     async def alone(entry: Entry) -> dict[str, Any]:
+        if operate is not None and entry.operation is not None:
+            return await operate(entry)
+
         async def work(tx: Transaction) -> dict[str, Any]:
             return await perform(tx, entry, base_url=base_url, prefer=prefer)
 

@@ -24,9 +24,15 @@ def audit_rows(subject: Subject, request_id: str, bundle: dict[str, Any], answer
             entry = parse_entry(index, bundle["entry"][index])
         except InvalidRequest:
             continue  # it asked for nothing that could be read or refused
+        if entry.operation is not None and status not in _refusals:
+            continue  # the call is in the trail already
         if entry.method in ("GET", "HEAD") or status in _refusals:
-            yield AuditRow(subject, _action(entry), status, entry.resource_type, entry.id, request_id=request_id)
+            yield AuditRow(subject, _action(entry), status, entry.resource_type, _id(entry), request_id=request_id)
+
+
+def _id(entry: Entry) -> str | None:
+    return None if entry.id == entry.operation else entry.id
 
 
 def _action(entry: Entry) -> str:
-    return _writes.get(entry.method) or _actions.get(len(entry.segments), "unknown")
+    return entry.operation or _writes.get(entry.method) or _actions.get(len(entry.segments), "unknown")

@@ -6,12 +6,11 @@ https://hl7.org/fhir/R4/http.html
 import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.responses import Response
 
 from fhir_server.definitions import RESOURCE_TYPES
-from fhir_server.interactions import batch, transaction
 from fhir_server.interactions.bundles.addresses import parse_query
 from fhir_server.interactions.bundles.bodies import parse_view
 from fhir_server.interactions.create import create
@@ -31,7 +30,6 @@ from fhir_server.interactions.update import conditional_update, update
 from fhir_server.interactions.vread import vread
 from fhir_server.kernel.errors import InvalidRequest, MethodNotAllowed, NotFound
 from fhir_server.rest import responses
-from fhir_server.rest.bundle_audit import audit_rows
 from fhir_server.rest.edge import Call
 from fhir_server.rest.negotiation import MEDIA_TYPE, check_content_type, names_fhir
 from fhir_server.store.audit import AuditRow
@@ -171,31 +169,6 @@ async def handle_delete(call: Call) -> Response:
         return await delete(tx, resource_type, resource_id, call.header("if-match"))
 
     return responses.deleted(await write(call, work), call.preference.returns)
-
-
-async def handle_bundle(call: Call) -> Response:
-    """POST to the base: a transaction or a batch."""
-    bundle = call.resource()
-    kind = bundle.get("type") if bundle["resourceType"] == "Bundle" else None
-    returns = call.preference.returns if call.header("prefer") else "minimal"
-    if kind == "batch":
-        answer = await batch.apply(
-            call.database, call.subject, bundle, base_url=call.base_url, prefer=returns, request_id=call.id
-        )
-    elif kind == "transaction":
-
-        async def work(tx: Transaction) -> dict[str, Any]:
-            # Decoded anew: a second attempt must not start from what the first one rewrote.
-            fresh = call.resource()
-            return await transaction.apply(tx, fresh, base_url=call.base_url, prefer=returns)
-
-        answer = await write(call, work)
-    else:
-        raise InvalidRequest("The FHIR base takes a Bundle of type transaction or batch.", expression="Bundle.type")
-    rows = tuple(audit_rows(call.subject, call.id, bundle, answer))
-    if rows:
-        await call.database.audit.record(*rows)
-    return responses.bundle(answer)
 
 
 async def handle_unknown(call: Call) -> Response:

@@ -1,9 +1,10 @@
 """Operations over HTTP: GET for those that change nothing, POST for all, one handler for every one of them.
 
-https://hl7.org/fhir/R4/operations.html#3.2.0.2
+https://hl7.org/fhir/R4/operations.html#3.2.0.2. An entry of a batch calls them the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -12,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from fhir_server import operations
 from fhir_server.interactions.bundles.addresses import link, location
-from fhir_server.interactions.bundles.outcomes import operation_outcome
+from fhir_server.interactions.bundles.entries import Entry
+from fhir_server.interactions.bundles.outcomes import operation_outcome, status_line
 from fhir_server.interactions.update import version_of
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import Issue, MethodNotAllowed
@@ -27,6 +29,35 @@ from fhir_server.store.records import Stored
 _paths = ("/${name}", "/{type}/${name}", "/{type}/{id}/${name}", "/{type}/{id}/_history/{version}/${name}")
 _methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _safe = frozenset({"GET", "HEAD"})
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operation as a request or a batch entry asks for it. ``body`` decodes the body, when it is its turn."""
+
+    method: str
+    name: str
+    resource_type: str | None
+    id: str | None
+    version: str | None
+    pairs: Sequence[tuple[str, str]]
+    body: Callable[[], Json | None]
+    if_match: str | None
+
+    @property
+    def level(self) -> Level:
+        """Where it is asked for."""
+        if self.version is not None:
+            return "version"
+        if self.id is not None:
+            return "instance"
+        return "system" if self.resource_type is None else "type"
+
+    @property
+    def path(self) -> str:
+        """The address below the base."""
+        return "/".join(part for part in (self.resource_type, self.id, f"${self.name}") if part)
 
 
 class OperationEndpoint:
@@ -54,49 +85,75 @@ def operation_routes(edge: Edge, prefix: str) -> list[BaseRoute]:
 
 async def handle_operation(call: Call) -> Response:
     """GET or POST an operation of the system, a type, a resource or a version of one."""
-    resource_type = handlers.type_of(call) if call.path("type") is not None else None
-    level = _level(call)
-    operation = operations.find(call.path("name") or "", resource_type, level)
-    _check_method(call, operation)
-    operation.require(call.subject, resource_type, level)
-    invocation = Invocation(
-        resource_type,
+    asked = Asked(
+        call.request.method,
+        call.path("name") or "",
+        handlers.type_of(call) if call.path("type") is not None else None,
         call.path("id"),
         call.path("version"),
-        _inputs(call, operation),
+        call.pairs,
+        lambda: call.resource() if call.body else None,
+        call.header("if-match"),
+    )
+    inputs, answer = await _call(call, asked)
+    if isinstance(answer.content, Stored):
+        response = responses.resource(answer.content)
+    else:
+        response = responses.bundle(_content(call, asked, inputs, answer))
+    if answer.stored_at is not None:
+        response.headers["Location"] = f"{call.base_url}/{location(answer.stored_at)}"
+    return response
+
+
+async def operate(call: Call, entry: Entry) -> Json:
+    """Return the response entry to an entry of a batch that calls an operation of a type or a resource."""
+    *place, last = entry.segments
+    if len(place) > 2:  # noqa: PLR2004 - Type/id
+        raise MethodNotAllowed("An operation is called as Type/$name or Type/id/$name.")
+    asked = Asked(
+        entry.method,
+        last.removeprefix("$"),
+        entry.resource_type,
+        place[1] if len(place) > 1 else None,
+        None,
+        entry.pairs,
+        lambda: entry.resource,
+        entry.if_match,
+    )
+    inputs, answer = await _call(call, asked)
+    response = {"status": status_line(200)}
+    if answer.stored_at is not None:
+        response["location"] = location(answer.stored_at)
+    return {"resource": _content(call, asked, inputs, answer), "response": response}
+
+
+async def _call(call: Call, asked: Asked) -> tuple[Inputs, Answer]:
+    """Find the operation, check scopes, then inputs, do it, and write down that it was done."""
+    operation = operations.find(asked.name, asked.resource_type, asked.level)
+    _check_method(asked.method, operation)
+    operation.require(call.subject, asked.resource_type, asked.level)
+    inputs = read_inputs(operation, asked.pairs, asked.body())
+    invocation = Invocation(
+        asked.resource_type,
+        asked.id,
+        asked.version,
+        inputs,
         call.base_url,
-        safe=call.request.method in _safe,
-        if_match=version_of(call.header("if-match")),
+        safe=asked.method in _safe,
+        if_match=version_of(asked.if_match),
     )
     answer = await _answer(call, operation, invocation)
-    row = AuditRow(
-        call.subject, call.interaction, 200, resource_type, call.path("id") or answer.about, request_id=call.id
-    )
+    about = asked.id or answer.about
+    row = AuditRow(call.subject, f"${operation.name}", 200, asked.resource_type, about, request_id=call.id)
     await call.database.audit.record(row)
-    return _render(call, invocation.inputs, answer)
+    return inputs, answer
 
 
-def _level(call: Call) -> Level:
-    if call.path("version") is not None:
-        return "version"
-    if call.path("id") is not None:
-        return "instance"
-    return "system" if call.path("type") is None else "type"
-
-
-def _check_method(call: Call, operation: Operation) -> None:
-    method = call.request.method
+def _check_method(method: str, operation: Operation) -> None:
     if method in _safe and operation.affects_state:
         raise MethodNotAllowed(f"${operation.name} changes something: POST to it.")
     if method not in _safe and method != "POST":
         raise MethodNotAllowed(f"{method} is not offered for an operation: use GET or POST.")
-
-
-def _inputs(call: Call, operation: Operation) -> Inputs:
-    body: dict[str, Any] | None = None
-    if call.body:
-        body = call.resource()
-    return read_inputs(operation, call.pairs, body)
 
 
 async def _answer(call: Call, operation: Operation, invocation: Invocation) -> Answer:
@@ -111,35 +168,30 @@ async def _answer(call: Call, operation: Operation, invocation: Invocation) -> A
     return await handlers.write(call, work)
 
 
-def _render(call: Call, inputs: Inputs, answer: Answer) -> Response:
+def _content(call: Call, asked: Asked, inputs: Inputs, answer: Answer) -> Json:
     content = answer.content
     if isinstance(content, Page):
-        return responses.bundle(_searchset(call, inputs, content))
+        return _searchset(call.base_url, asked.path, inputs, content)
     if isinstance(content, Stored):
-        response = responses.resource(content)
-    else:
-        response = responses.bundle(operation_outcome(content) if isinstance(content, tuple) else content)
-    if answer.stored_at is not None:
-        response.headers["Location"] = f"{call.base_url}/{location(answer.stored_at)}"
-    return response
+        return content.resource()
+    return operation_outcome(content) if isinstance(content, tuple) else content
 
 
-def _searchset(call: Call, inputs: Inputs, page: Page) -> dict[str, Any]:
-    path = "/".join(part for part in (call.path("type"), call.path("id"), f"${call.path('name')}") if part)
-    links = [link("self", call.base_url, path, inputs.pairs)]
+def _searchset(base_url: str, path: str, inputs: Inputs, page: Page) -> Json:
+    links = [link("self", base_url, path, inputs.pairs)]
     if page.cursor is not None:
-        links.append(link("next", call.base_url, path, [*inputs.pairs, (CURSOR, page.cursor)]))
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "link": links}
+        links.append(link("next", base_url, path, [*inputs.pairs, (CURSOR, page.cursor)]))
+    bundle: Json = {"resourceType": "Bundle", "type": "searchset", "link": links}
     if page.total is not None:
         bundle["total"] = page.total
-    entries = [_entry(stored, "match", call.base_url) for stored in page.matches]
-    entries += [_entry(stored, "include", call.base_url) for stored in page.included]
+    entries = [_entry(stored, "match", base_url) for stored in page.matches]
+    entries += [_entry(stored, "include", base_url) for stored in page.included]
     if page.issues:
         entries.append(_outcome(page.issues))
     return bundle | ({"entry": entries} if entries else {})
 
 
-def _entry(stored: Stored, mode: str, base_url: str) -> dict[str, Any]:
+def _entry(stored: Stored, mode: str, base_url: str) -> Json:
     return {
         "fullUrl": f"{base_url}/{stored.reference}",
         "resource": json.verbatim(stored.body),
@@ -147,5 +199,5 @@ def _entry(stored: Stored, mode: str, base_url: str) -> dict[str, Any]:
     }
 
 
-def _outcome(issues: Sequence[Issue]) -> dict[str, Any]:
+def _outcome(issues: Sequence[Issue]) -> Json:
     return {"resource": operation_outcome(issues), "search": {"mode": "outcome"}}

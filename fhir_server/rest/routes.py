@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route, Router
 from fhir_server.interactions.capabilities import capability_statement
 from fhir_server.kernel import json
 from fhir_server.operations import offered
-from fhir_server.rest import binary, handlers
+from fhir_server.rest import binary, bundles, handlers
 from fhir_server.rest.edge import DEFAULT_BODY_LIMIT_BYTES, Authenticate, Call, Edge, Endpoint, Handler
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.negotiation import CONTENT_TYPE
@@ -30,8 +30,8 @@ _table: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/{type}/{id}", "delete", handlers.handle_delete),
     ("GET", "/{type}/{id}/_history", "history-instance", handlers.handle_history),
     ("GET", "/{type}/{id}/_history/{version}", "vread", handlers.handle_vread),
-    ("POST", "/", "transaction", handlers.handle_bundle),
-    ("POST", "", "transaction", handlers.handle_bundle),
+    ("POST", "/", "transaction", bundles.handle_bundle),
+    ("POST", "", "transaction", bundles.handle_bundle),
     ("PUT", "/{type}", "update", handlers.handle_update),
     ("PATCH", "/{type}", "patch", handlers.handle_patch),
     ("DELETE", "/{type}", "delete", handlers.handle_delete),

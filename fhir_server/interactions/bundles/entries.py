@@ -45,6 +45,11 @@ class Entry:
         """The id in the address, None for a type-level address."""
         return self.segments[1] if len(self.segments) > 1 else None
 
+    @property
+    def operation(self) -> str | None:
+        """The operation that the address ends with, as ``$name``; None when it names no operation."""
+        return self.segments[-1] if self.segments[-1].startswith("$") else None
+
     def body(self) -> dict[str, Any]:
         """Return the resource. Raises InvalidRequest when the entry has none."""
         if self.resource is None:

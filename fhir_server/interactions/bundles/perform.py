@@ -25,6 +25,7 @@ from fhir_server.store.records import WriteResult
 
 async def perform(tx: Transaction, entry: Entry, *, base_url: str = "", prefer: str = "minimal") -> dict[str, Any]:
     """Do what the entry asks for and return its response entry. Raises FhirError."""
+    _refuse_operation(entry)
     if entry.method in ("GET", "HEAD"):
         return await _get(tx, entry, base_url)
     result = await write(tx, entry)
@@ -33,6 +34,7 @@ async def perform(tx: Transaction, entry: Entry, *, base_url: str = "", prefer: 
 
 async def write(tx: Transaction, entry: Entry, *, id: str | None = None) -> WriteResult | None:
     """Do the entry's POST, PUT, PATCH or DELETE; ``id`` is the id given out for a POST beforehand."""
+    _refuse_operation(entry)
     if len(entry.segments) > 2:  # noqa: PLR2004 - Type/id
         raise InvalidRequest("request.url of a write must be Type or Type/id.")
     if entry.method == "POST":
@@ -44,6 +46,11 @@ async def write(tx: Transaction, entry: Entry, *, id: str | None = None) -> Writ
     if entry.method == "PATCH":
         return await patch(tx, entry.resource_type, entry.id, resource_patch(entry.body()), entry.if_match)
     return await delete(tx, entry.resource_type, entry.id, entry.if_match)
+
+
+def _refuse_operation(entry: Entry) -> None:
+    if entry.operation is not None:
+        raise MethodNotAllowed("A transaction holds no operations: call them by themselves, or in a batch.")
 
 
 async def _post(tx: Transaction, entry: Entry, id: str | None) -> WriteResult:

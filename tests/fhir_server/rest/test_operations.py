@@ -205,3 +205,58 @@ async def test_operations_are_counted_by_their_name(client):
     text = (await client.get(f"{root}metrics")).text
     assert "$meta" in text
     assert "nonsense" not in text
+
+
+def batch(*entries, kind="batch"):
+    entry = []
+    for method, url, resource in entries:
+        entry.append({"request": {"method": method, "url": url}} | ({"resource": resource} if resource else {}))
+    return {"resourceType": "Bundle", "type": kind, "entry": entry}
+
+
+async def test_a_batch_calls_operations(client, trail, issue_token):
+    patient = {"resourceType": "Patient", "id": "batched"}
+    await client.put("Patient/batched", json=patient)
+    tags = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "a"}]}}]}
+    calls = (
+        ("GET", "Patient/batched/$everything?_type=Patient", None),
+        ("POST", "Patient/$validate", {"resourceType": "Patient", "gender": "femal"}),
+        ("POST", "Patient/batched/$meta-add", tags),
+        ("GET", "Patient/batched/$meta-add", None),
+        ("GET", "Patient/absent/$meta", None),
+        ("GET", "Patient/batched/$nothing", None),
+    )
+    response = await client.post("", json=batch(*calls))
+    entries = response.json()["entry"]
+    assert [entry["response"]["status"][:3] for entry in entries] == ["200", "200", "200", "405", "404", "404"]
+    everything, outcome, meta = (entry["resource"] for entry in entries[:3])
+    assert everything["entry"][0]["resource"]["id"] == "batched"
+    assert everything["link"][0]["url"].endswith("/Patient/batched/$everything?_type=Patient")
+    assert outcome["issue"][0]["expression"] == ["Patient.gender"]
+    assert meta["parameter"][0]["valueMeta"]["tag"] == [{"code": "a"}]
+    rows = await trail(response)
+    assert [row[0] for row in rows] == ["$everything", "$meta-add", "$validate", "update"]
+    headers = {"Authorization": f"Bearer {await issue_token('Practitioner/2', 'user/Basic.rs')}"}
+    refused = await client.post("", json=batch(*calls[:2]), headers=headers)
+    assert [entry["response"]["status"][:3] for entry in refused.json()["entry"]] == ["403", "403"]
+    assert await trail(refused) == [("$everything", 403, "Patient", "batched"), ("$validate", 403, "Patient", None)]
+
+
+async def test_a_transaction_holds_no_operations(client):
+    for entry in (("GET", "Patient/1/$everything", None), ("POST", "Patient/$validate", {"resourceType": "Patient"})):
+        response = await client.post("", json=batch(entry, kind="transaction"))
+        assert response.status_code == 405
+        assert outcome(response)["expression"] == ["Bundle.entry[0]"]
+
+
+async def test_operations_speak_xml_too(client):
+    await client.put("Patient/xml", json={"resourceType": "Patient", "id": "xml"})
+    headers = {"Accept": "application/fhir+xml"}
+    response = await client.get("Patient/xml/$everything", headers=headers)
+    assert response.headers["content-type"].startswith("application/fhir+xml")
+    assert '<Bundle xmlns="http://hl7.org/fhir">' in response.text
+    mode = '<parameter><name value="mode"/><valueCode value="delete"/></parameter>'
+    body = f'<Parameters xmlns="http://hl7.org/fhir">{mode}</Parameters>'
+    sent = {"Content-Type": "application/fhir+xml", **headers}
+    response = await client.post("Patient/xml/$validate", content=body, headers=sent)
+    assert (response.status_code, '<severity value="information"/>' in response.text) == (200, True)
