@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -20,7 +21,11 @@ from starlette.routing import Mount, Route
 from adapters.dicomweb.blobs import Blobs
 from adapters.dicomweb.routes import build_router as build_dicomweb
 from adapters.hl7v2.delivery import Delivery
+from adapters.hl7v2.drop import Drop
+from adapters.hl7v2.metrics import MessageMetrics
 from adapters.hl7v2.receive import Intake
+from adapters.hl7v2.routes import Service
+from adapters.hl7v2.routes import build_routes as build_hl7v2
 from adapters.hl7v2.server import Limits, MllpServer
 from adapters.hl7v2.sites import InvalidSite, Sites, load_sites
 from adapters.hl7v2.tls import server_context
@@ -68,11 +73,13 @@ async def built(settings: Settings, conninfo: str) -> AsyncIterator[Konsil]:
         parts = build_parts(settings, database)
         register(jobs, parts)
         await load_programmes(database, settings.programmes)
-        http = build_http(stack, settings, parts)
-        mllp = build_mllp(settings, parts, jobs)
+        metrics = MessageMetrics()
+        intake = Intake(database, parts.sites, enqueue=jobs.enqueue, metrics=metrics)
+        http = build_http(stack, settings, parts, intake, metrics)
+        mllp = build_mllp(settings, parts, intake)
         if settings.worker:
-            delivery = Delivery(database, conninfo, parts.sites.destinations, enqueue=jobs.enqueue)
-            run_in_background(stack, jobs, delivery, concurrency=settings.worker_concurrency)
+            delivery = Delivery(database, conninfo, parts.sites.destinations, enqueue=jobs.enqueue, metrics=metrics)
+            run_in_background(stack, jobs, delivery, build_drops(parts.sites, intake), settings.worker_concurrency)
         yield Konsil(settings, database, http, mllp)
 
 
@@ -108,19 +115,23 @@ async def load_programmes(database: Database, names: Sequence[str]) -> None:
             await load(tx, name)
 
 
-def build_http(stack: AsyncExitStack, settings: Settings, parts: Parts) -> FastAPI:
-    """Return the HTTP application: FHIR, DICOMweb, the web app, health, metrics and the published keys."""
+def build_http(
+    stack: AsyncExitStack, settings: Settings, parts: Parts, intake: Intake, metrics: MessageMetrics
+) -> FastAPI:
+    """Return the HTTP application: FHIR, DICOMweb, HL7 v2, the web app, health, metrics and the published keys."""
     app = build_app(
         parts.database,
         base_url=settings.fhir_url,
         allowed_hosts=_hosts(settings),
         body_limit_bytes=settings.body_limit_mib * _mib,
         checks={"database": parts.database.is_reachable},
+        measures=[partial(metrics.render, parts.database)],
     )
     who = partial(authenticate, parts.database)
     app.router.routes.append(
         Mount("/dicomweb", build_dicomweb(parts.database, who, parts.blobs, base_url=settings.dicomweb_url))
     )
+    app.router.routes.extend(build_hl7v2(Service(parts.database, who, parts.sites, intake)))
     client = in_process(app, settings.root_url)
     stack.push_async_callback(client.aclose)
     app.router.routes.extend(build_web_app(client, secure=settings.root_url.startswith("https://")))
@@ -128,9 +139,17 @@ def build_http(stack: AsyncExitStack, settings: Settings, parts: Parts) -> FastA
     return app
 
 
-def build_mllp(settings: Settings, parts: Parts, jobs: Jobs) -> MllpServer:
+def build_drops(sites: Sites, intake: Intake) -> list[Drop]:
+    """Return what takes messages from the folders of the sites that have one."""
+    return [
+        Drop(intake, site.name, Path(drop.folder), limit_bytes=site.frame_limit_bytes, interval_s=drop.interval_s)
+        for site in sites.by_name.values()
+        if (drop := site.drop)
+    ]
+
+
+def build_mllp(settings: Settings, parts: Parts, intake: Intake) -> MllpServer:
     """Return the MLLP server, not yet listening."""
-    intake = Intake(parts.database, parts.sites, enqueue=jobs.enqueue)
     return MllpServer(
         intake,
         settings.mllp_host,
@@ -159,9 +178,16 @@ def load_checked_sites(settings: Settings) -> Sites:
     return sites
 
 
-def run_in_background(stack: AsyncExitStack, jobs: Jobs, delivery: Delivery, *, concurrency: int) -> None:
-    """Run jobs and deliveries until the stack closes; one that ends by itself is started again."""
-    for name, work in (("jobs", partial(jobs.run_worker, concurrency=concurrency)), ("delivery", delivery.run)):
+def run_in_background(
+    stack: AsyncExitStack, jobs: Jobs, delivery: Delivery, drops: Sequence[Drop], concurrency: int
+) -> None:
+    """Run jobs and deliveries and take files until the stack closes; one that ends by itself is started again."""
+    background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("jobs", partial(jobs.run_worker, concurrency=concurrency)),
+        ("delivery", delivery.run),
+        *(("files", drop.run) for drop in drops),
+    ]
+    for name, work in background:
         task = asyncio.create_task(_kept_running(name, work), name=name)
         stack.push_async_callback(_cancelled, task)
 

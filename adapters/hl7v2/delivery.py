@@ -6,11 +6,13 @@ HL7 v2.9 §2.9.3: AA and CA end a delivery, AE and CE ask for another attempt, A
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from adapters.hl7v2.client import DeliveryError, MllpClient
+from adapters.hl7v2.metrics import MessageMetrics
 from adapters.hl7v2.sites import Destination
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import outbox
@@ -65,6 +67,7 @@ class Delivery:
         done_job: str | None = DONE,
         failed_job: str | None = FAILED,
         backoff: Backoff | None = None,
+        metrics: MessageMetrics | None = None,
     ) -> None:
         self._database = database
         self._conninfo = conninfo
@@ -72,6 +75,7 @@ class Delivery:
         self._enqueue = enqueue
         self._jobs = {"delivered": done_job, "failed": failed_job}
         self._backoff = backoff or Backoff()
+        self._metrics = metrics or MessageMetrics()
         self._wake = {name: asyncio.Event() for name in destinations}
         self._unsettled: dict[str, tuple[OutboundMessage, Result]] = {}
 
@@ -133,7 +137,9 @@ class Delivery:
             if message is None:
                 due_s = await outbox.due_in_s(tx.connection, name)
                 return _POLL_S if due_s is None else max(due_s, 0.01)
+        began = time.perf_counter()
         result = await self._attempt(message, client)
+        self._metrics.attempted(name, result.acknowledgement_code, time.perf_counter() - began)
         self._unsettled[name] = (message, result)
         await self._settle(message, result)
         return 0

@@ -33,6 +33,11 @@ class Peer:
     client: str = ""
     site: str = ""
 
+    @property
+    def transport(self) -> str:
+        """``mllp``, ``http`` or ``file``."""
+        return "file" if self.site else "http" if self.client else "mllp"
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can connect to ``host``."""

@@ -6,12 +6,15 @@ HL7 v2.9 §2.9.2 (original and enhanced acknowledgement): http://www.hl7.eu/HL7v
 import hashlib
 import logging
 import re
+import time
+from dataclasses import dataclass
 from datetime import UTC
 
-from adapters.hl7v2.ack import Fault, acknowledge
+from adapters.hl7v2.ack import Acknowledgement, Fault, acknowledge
 from adapters.hl7v2.apply import SUBJECT, Context
 from adapters.hl7v2.conversion import Conversion
 from adapters.hl7v2.header import Header, digest
+from adapters.hl7v2.metrics import MessageMetrics
 from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.processing import Rejected, attempt, interpret
 from adapters.hl7v2.server import Discard
@@ -41,64 +44,93 @@ _DISCARDED: dict[Discard, Fault] = {
 }
 
 
-class Intake:
-    """The Receiver of the MLLP server: whose message it is, whether it came before, what becomes of it."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to a message, and whether what became of it is durable; if not, it has to come again."""
 
-    def __init__(self, database: Database, sites: Sites, *, enqueue: Enqueue | None = None) -> None:
+    answer: bytes
+    stored: bool = True
+
+    @property
+    def code(self) -> str:
+        """MSA-1."""
+        read = Acknowledgement.parse(self.answer)
+        return read.code if read else ""
+
+
+class Intake:
+    """What every transport hands messages to: whose message it is, whether it came before, what becomes of it."""
+
+    def __init__(
+        self, database: Database, sites: Sites, *, enqueue: Enqueue | None = None, metrics: MessageMetrics | None = None
+    ) -> None:
         self._database = database
         self._sites = sites
         self._enqueue = enqueue
+        self._metrics = metrics or MessageMetrics()
 
     async def receive(self, raw: bytes, peer: Peer) -> bytes | None:
-        """Return the acknowledgement of one message, after commit.
+        """Return the acknowledgement of one message, after commit: the Receiver of the MLLP server."""
+        return (await self.take(raw, peer)).answer
+
+    async def take(self, raw: bytes, peer: Peer) -> Receipt:
+        """Return what became of one message, after commit.
 
         When nothing could be made durable the answer is AE or CE, never AA: the sender keeps the message.
         """
+        began = time.perf_counter()
         header = Header.parse(raw)
         site = self._sites.find(peer, header) if header else None
+        receipt = await self._taken(raw, peer, header, site)
+        name = site.name if site else ""
+        self._metrics.received(name, peer.transport, receipt.code, time.perf_counter() - began)
+        return receipt
+
+    async def _taken(self, raw: bytes, peer: Peer, header: Header | None, site: Site | None) -> Receipt:
         if header is None or site is None:
             return await self._refuse(raw, peer, header, _UNKNOWN_SENDER if header else _NO_HEADER)
         if not header.control_id or not site.takes(header):
             return await self._refuse(raw, peer, header, _NOT_AGREED if header.control_id else _NO_CONTROL_ID)
         try:
             if _defers(header, site):
-                return await self._accept(raw, peer, header, site)
-            return await self._process(raw, peer, header, site)
+                return Receipt(await self._accept(raw, peer, header, site))
+            return Receipt(await self._process(raw, peer, header, site))
         except Exception as error:
             if not isinstance(error, FhirError) and not transient(error):
                 raise
             log.warning("A message of site %s was not stored: %s", site.name, type(error).__name__)
-            return acknowledge(header, "CE" if _defers(header, site) else "AE", _TRY_AGAIN)
+            return Receipt(acknowledge(header, "CE" if _defers(header, site) else "AE", _TRY_AGAIN), stored=False)
 
     async def discard(self, raw: bytes, peer: Peer, reason: Discard) -> bytes | None:
         """Keep evidence of what was no complete message; only one that is too large gets an answer, AR."""
         header = Header.parse(raw)
         status: messages.Status = "partial" if reason == "partial" else "refused"
-        answer = await self._refuse(raw, peer, header, _DISCARDED[reason], status=status)
-        return answer if reason == "oversize" else None
+        receipt = await self._refuse(raw, peer, header, _DISCARDED[reason], status=status)
+        self._metrics.received("", peer.transport, reason, 0)
+        return receipt.answer if reason == "oversize" else None
 
-    async def _process(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes | None:
+    async def _process(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes:
         """Original mode: inbox row, resources, Provenance and jobs in one transaction, then AA or AE."""
         arrival = _arrival(raw, peer, header, site)
         meaning = await interpret(raw, site)
 
-        async def work(tx: Transaction) -> bytes | None:
+        async def work(tx: Transaction) -> bytes:
             return await _arrive_and_apply(tx, arrival, Context(0, site, header, raw), meaning)
 
         return await self._database.run(SUBJECT, work)
 
-    async def _accept(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes | None:
+    async def _accept(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes:
         """Enhanced mode: the inbox row and the job that will process it, then CA (AA in mode ``aa``)."""
         lane = _lane(raw, header, site)
         arrival = _arrival(raw, peer, header, site, lane)
         code = "AA" if site.acknowledge == "aa" else "CA"
         answer = acknowledge(header, code)
 
-        async def work(tx: Transaction) -> bytes | None:
+        async def work(tx: Transaction) -> bytes:
             await tx.lock(f"hl7v2 inbox {lane}")
             arrived = await messages.arrive(tx.connection, arrival)
             if not arrived.new and arrived.status != "failed":
-                return arrived.acknowledgement
+                return arrived.acknowledgement or answer
             await messages.accept(tx.connection, arrived.id, answer, code)
             if self._enqueue:
                 await self._enqueue(tx.connection, PROCESS, {"lane": lane}, lane)
@@ -108,8 +140,8 @@ class Intake:
 
     async def _refuse(
         self, raw: bytes, peer: Peer, header: Header | None, fault: Fault, *, status: messages.Status = "refused"
-    ) -> bytes:
-        """Record the refusal in a short transaction of its own and return AR, or CR when MSH-15 asks for it."""
+    ) -> Receipt:
+        """Record the refusal in a short transaction of its own and answer AR, or CR when MSH-15 asks for it."""
         code = "CR" if header and _asks_for_commit(header) else "AR"
         answer = acknowledge(header, code, fault)
         outcome = Outcome(status, answer, code, fault.code, fault.location, fault.text)
@@ -121,21 +153,22 @@ class Intake:
             if not isinstance(error, FhirError) and not transient(error):
                 raise
             log.warning("A refusal could not be recorded: %s; the sender was told %s", type(error).__name__, code)
-        return answer
+            return Receipt(answer, stored=False)
+        return Receipt(answer)
 
 
 async def _arrive_and_apply(
     tx: Transaction, arrival: Arrival, context: Context, meaning: Conversion | Rejected
-) -> bytes | None:
+) -> bytes:
     arrived = await messages.arrive(tx.connection, arrival)
     if not arrived.new and arrived.status != "failed":
-        return arrived.acknowledgement
+        return arrived.acknowledgement or acknowledge(context.header, "AE", _TRY_AGAIN)
     context = Context(arrived.id, context.site, context.header, context.raw)
     warnings = (_REUSED,) if arrived.reused else ()
     outcome = await attempt(tx, context, meaning, warnings=warnings)
     await messages.finish(tx.connection, arrived.id, outcome)
     log.info("Message %s of site %s: %s", arrived.id, arrival.site, outcome.status)
-    return outcome.acknowledgement
+    return outcome.acknowledgement or acknowledge(context.header, "AE", _TRY_AGAIN)
 
 
 def _asks_for_commit(header: Header) -> bool:

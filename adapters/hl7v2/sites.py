@@ -4,6 +4,7 @@
 http://www.hl7.eu/HL7v2x/v29/std29/ch02.html#Heading95
 """
 
+import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ ANY = "*"
 MODES = ("auto", "original", "enhanced", "aa")
 _KEYS = {
     "senders", "certificates", "clients", "message_types", "port", "acknowledge", "frame_limit_mib", "destinations",
-    "application_acknowledgements", "mapping",
+    "drop", "application_acknowledgements", "mapping",
 }  # fmt: skip
 _identity = re.compile(r"sha256:[0-9a-f]{64}|CN=.+|DNS:.+")
 _client = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}|system")
@@ -83,6 +84,14 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
+class DropFolder:
+    """A folder that messages come in as files, looked into every ``interval_s``; named from the site's folder."""
+
+    folder: str
+    interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One hospital: who sends for it, how it is answered, where its reports go, how its messages are mapped.
 
@@ -102,6 +111,7 @@ class Site:
     frame_limit_bytes: int = DEFAULT_LIMIT
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     application_acknowledgements: str | None = None
+    drop: DropFolder | None = None
 
     @property
     def zone(self) -> tzinfo:
@@ -158,9 +168,15 @@ class Sites:
             for site in self.by_name.values()
             if site.certificates and not client_certificates
         ]
-        if allow_plain:
-            return found
-        return found + [
+        found += [
+            f"Site {site.name} gets files in {site.drop.folder}, which is no folder that can be written to: make it."
+            for site in self.by_name.values()
+            if site.drop and not os.access(site.drop.folder, os.W_OK | os.X_OK)
+        ]
+        return found if allow_plain else [*found, *self._plain()]
+
+    def _plain(self) -> list[str]:
+        return [
             f"Destination {name} would get patient data in the clear: set its tls to true, or"
             " KONSIL_ALLOW_PLAIN_MLLP for a network of its own."
             for name, destination in self.destinations.items()
@@ -247,6 +263,7 @@ def site_from(
         frame_limit_bytes=int(config.get("frame_limit_mib", DEFAULT_LIMIT // _MIB)) * _MIB,
         destinations=destinations,
         application_acknowledgements=answers,
+        drop=_drop(config["drop"], folder or Path()) if "drop" in config else None,
     )
 
 
@@ -268,6 +285,11 @@ def _destination(name: str, entry: Mapping[str, Any], where: str, folder: Path) 
     found = replace(made, **files)
     found.context()
     return found
+
+
+def _drop(entry: Mapping[str, Any], folder: Path) -> DropFolder:
+    made: DropFolder = _record(DropFolder, entry, "hl7v2.drop")
+    return replace(made, folder=str(folder / made.folder))
 
 
 def _record(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:

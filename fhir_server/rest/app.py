@@ -19,7 +19,7 @@ from fhir_server.auth.tokens import authenticate
 from fhir_server.kernel.errors import FhirError, MethodNotAllowed, NotFound
 from fhir_server.rest import errors
 from fhir_server.rest.edge import DEFAULT_BODY_LIMIT_BYTES
-from fhir_server.rest.health import Check, build_health_routes
+from fhir_server.rest.health import Check, Measure, build_health_routes
 from fhir_server.rest.metrics import Metrics
 from fhir_server.rest.routes import build_router
 from fhir_server.store.database import Database
@@ -35,9 +35,13 @@ def build_app(
     body_limit_bytes: int = DEFAULT_BODY_LIMIT_BYTES,
     fhir_routes: Sequence[BaseRoute] = (),
     checks: Mapping[str, Check] | None = None,
+    measures: Sequence[Measure] = (),
     **fastapi_options: Any,
 ) -> FastAPI:
-    """Return the application. ``base_url`` is where clients find /fhir; ``fhir_routes`` are operations under it."""
+    """Return the application. ``base_url`` is where clients find /fhir; ``fhir_routes`` are operations under it.
+
+    ``checks`` decide about /health/ready, ``measures`` add to /metrics.
+    """
     metrics = Metrics()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, **fastapi_options)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
@@ -53,7 +57,7 @@ def build_app(
         metrics=metrics,
     )
     app.router.routes.extend(fhir.routes)
-    app.router.routes.extend(build_health_routes(checks or {}, metrics))
+    app.router.routes.extend(build_health_routes(checks or {}, metrics, measures))
     return app
 
 

@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -12,9 +12,11 @@ from starlette.routing import Route
 from fhir_server.rest.metrics import Metrics
 
 Check = Callable[[], Awaitable[bool]]
+Measure = Callable[[], Awaitable[str]]
+"""Further metrics, as text that Prometheus reads."""
 
 
-def build_health_routes(checks: Mapping[str, Check], metrics: Metrics) -> list[Route]:
+def build_health_routes(checks: Mapping[str, Check], metrics: Metrics, measures: Sequence[Measure] = ()) -> list[Route]:
     """Return /health/live, /health/ready (503 unless every check says yes) and /metrics."""
 
     async def live(_: Request) -> Response:
@@ -26,6 +28,7 @@ def build_health_routes(checks: Mapping[str, Check], metrics: Metrics) -> list[R
         return JSONResponse({"status": "ready" if well else "not ready", "checks": found}, 200 if well else 503)
 
     async def scrape(_: Request) -> Response:
-        return PlainTextResponse(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = metrics.render() + "".join([await measure() for measure in measures])
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", scrape)]

@@ -20,6 +20,7 @@ from adapters.hl7v2.server import MllpServer
 from adapters.hl7v2.sites import Destination, Sites
 from fhir_server.store import embedded
 from fhir_server.store.database import Database
+from fhir_server.store.message_counts import conservation
 from fhir_server.store.migrate import upgrade
 
 SCRIPT = Path(__file__).parent / "peers" / "receiving_process.py"
@@ -134,6 +135,10 @@ async def test_killed_at_random_moments_every_acknowledged_message_is_stored_and
         await connection.close()
     for n in range(40):
         assert (messages(database_url, f"K3-{n}"), patients(database_url, f"K3-mrn-{n}.")) == (1, [1]), f"seed {seed}"
+    async with await psycopg.AsyncConnection.connect(database_url) as looking:
+        found = await conservation(looking)
+    assert found.holds
+    assert (found.waiting, found.quarantined, found.refused) == (0, 0, 0)
 
 
 async def test_connections_to_postgresql_lost_under_traffic_cost_no_message(database_url, site, adt):
