@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/json.html and https://hl7.org/fhir/R4/datatypes.html#dec
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -14,8 +14,38 @@ from fhir_server.kernel.json_duplicates import find_duplicate, may_have_duplicat
 
 type_name = "resourceType"
 
-_decoder: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(float_hook=Decimal)
-_encoder = msgspec.json.Encoder(decimal_format="number")
+_first_zeros = "0.000000"  # from here on, and with an exponent, Decimal writes a number its own way
+
+
+class WrittenDecimal(Decimal):
+    """A decimal that Decimal itself would write with other digits than it came with: ``0.0000001``, ``1e3``."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Return the number in ``text``, which stays beside it."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def decimal(text: str) -> Decimal:
+    """Return the number as a Decimal whose ``str`` is ``text``, digit for digit."""
+    return WrittenDecimal(text) if _first_zeros in text or "e" in text or "E" in text else Decimal(text)
+
+
+def _write_exactly(value: Any) -> msgspec.Raw:
+    if isinstance(value, WrittenDecimal):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+_decoder: "msgspec.json.Decoder[Any]" = msgspec.json.Decoder(float_hook=decimal)
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_write_exactly)
 _at_byte = re.compile(r"\(byte (\d+)\)")
 _element_name = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

@@ -55,7 +55,7 @@ def _whole(low: int) -> Check:
 
 
 def _decimal(value: Any) -> str | None:
-    if type(value) not in {Decimal, int, float}:
+    if type(value) not in {int, float} and not isinstance(value, Decimal):
         return "a JSON number, without quotes"
     exact = Decimal(value)
     exponent = exact.as_tuple().exponent

@@ -6,13 +6,13 @@ Narrative is the only mixed content and passes as the text it is.
 """
 
 import re
-from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
 from xml.parsers import expat
 
 from fhir_server.definitions import RESOURCE_TYPES, is_complex, json_elements
 from fhir_server.kernel.errors import InvalidRequest
+from fhir_server.kernel.json import decimal
 
 FHIR_NAMESPACE = "http://hl7.org/fhir"
 XHTML_NAMESPACE = "http://www.w3.org/1999/xhtml"
@@ -84,6 +84,8 @@ class _Parser:
 
     def parse(self) -> Node:
         """Return the root element."""
+        if self.body[:1] in {b"\xfe", b"\xff"}:  # expat would follow a byte order mark into UTF-16
+            _refuse("FHIR XML is XML 1.0 in UTF-8.", (1, 1))
         try:
             self.expat.Parse(self.body, True)  # noqa: FBT003 - expat takes "this is all" by position
         except expat.ExpatError as error:
@@ -236,7 +238,7 @@ def _value(node: Node, type_name: str) -> Any:
     if type_name in _integers and _integer.fullmatch(text):
         return int(text)
     if type_name == "decimal" and len(text) <= _longest_decimal and _decimal.fullmatch(text):
-        return int(text) if _integer.fullmatch(text) else Decimal(text)
+        return int(text) if _integer.fullmatch(text) else decimal(text)
     return text
 
 

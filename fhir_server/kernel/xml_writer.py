@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/xml.html
 import html.entities
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 from xml.parsers import expat
 
@@ -101,7 +100,7 @@ def _attribute(name: str, value: Any) -> str:
         return f' {name}="{str(value).lower()}"'
     if type(value) is str:
         return f' {name}="{_special.sub(_escape, value)}"'
-    return f' {name}="{value if isinstance(value, Decimal | int) else str(value)}"'
+    return f' {name}="{value!s}"'
 
 
 def _escape(found: "re.Match[str]") -> str:

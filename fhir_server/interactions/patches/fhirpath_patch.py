@@ -220,8 +220,12 @@ def _take(place: Place, operation: _Operation) -> None:
 
 
 def _tidy(parent: Json, key: str) -> None:
-    """Leave out a list that holds nothing any more."""
-    for name in (key, f"_{key}"):
+    """Leave out a list that holds nothing any more, and keep values and what is beside them equally long."""
+    names = (key, f"_{key}")
+    for name in names:
         items = parent.get(name)
         if isinstance(items, list) and all(item is None for item in items):
             del parent[name]
+    lists = [parent[name] for name in names if isinstance(parent.get(name), list)]
+    for items in lists:
+        items.extend([None] * (max(map(len, lists)) - len(items)))

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from fhir_server.interactions.update import version_of
@@ -74,3 +76,33 @@ def test_if_match_names_a_version(header, version):
 def test_a_tag_this_server_never_gave_fails_the_precondition(header):
     with pytest.raises(PreconditionFailed):
         version_of(header)
+
+
+async def test_an_update_that_must_create_is_refused_when_there_is_something(client):
+    """https://datatracker.ietf.org/doc/html/rfc9110#section-13.1.2."""
+    body = {"resourceType": "Patient", "id": "must-create"}
+    headers = {"If-None-Match": "*"}
+    assert (await client.put("Patient/must-create", json=body, headers=headers)).status_code == 201
+    response = await client.put("Patient/must-create", json=body | {"active": True}, headers=headers)
+    assert (response.status_code, response.json()["issue"][0]["code"]) == (412, "conflict")
+    await client.delete("Patient/must-create")
+    again = await client.put("Patient/must-create", json=body, headers=headers)
+    assert (again.status_code, again.headers["etag"]) == (201, 'W/"3"')
+    assert (await client.put("Patient/must-create", json=body, headers={"If-None-Match": 'W/"1"'})).status_code == 400
+
+
+async def test_of_many_updates_that_must_create_exactly_one_does(client):
+    body = {"resourceType": "Patient", "id": "one-winner"}
+    puts = (client.put("Patient/one-winner", json=body, headers={"If-None-Match": "*"}) for _ in range(12))
+    statuses = sorted(response.status_code for response in await asyncio.gather(*puts))
+    assert statuses == [201] + [412] * 11
+
+
+async def test_an_entry_that_must_create_is_refused_when_there_is_something(client):
+    request = {"method": "PUT", "url": "Patient/must-create-entry", "ifNoneMatch": "*"}
+    entry = {"resource": {"resourceType": "Patient", "id": "must-create-entry"}, "request": request}
+    statuses = []
+    for kind in ("transaction", "batch"):
+        answer = await client.post("", json={"resourceType": "Bundle", "type": kind, "entry": [entry]})
+        statuses.append(answer.json()["entry"][0]["response"]["status"][:3])
+    assert statuses == ["201", "412"]

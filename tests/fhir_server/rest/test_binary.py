@@ -52,3 +52,51 @@ async def test_a_patient_reads_the_binaries_of_their_own_context_only(client, is
         token = await issue_token(patient, "patient/*.rs")
         answer = await client.get(path, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == status
+
+
+async def test_a_version_of_content_is_content_as_well(client):
+    created = await client.post("Binary", content=PDF, headers={"Content-Type": "application/pdf"})
+    path = f"Binary/{created.json()['id']}"
+    await client.put(path, content=PDF + b"2", headers={"Content-Type": "application/pdf"})
+    first = await client.get(f"{path}/_history/1", headers={"Accept": "application/pdf"})
+    assert (first.content, first.headers["etag"]) == (PDF, 'W/"1"')
+    resource = await client.get(f"{path}/_history/2", headers={"Accept": "application/fhir+json"})
+    assert resource.json()["meta"]["versionId"] == "2"
+
+
+async def test_content_the_client_has_already_is_not_sent_again(client):
+    created = await client.post("Binary", content=PDF, headers={"Content-Type": "application/pdf"})
+    path = f"Binary/{created.json()['id']}"
+    content = await client.get(path, headers={"Accept": "application/pdf"})
+    for name, value in (
+        ("If-None-Match", content.headers["etag"]),
+        ("If-Modified-Since", content.headers["last-modified"]),
+    ):
+        again = await client.get(path, headers={"Accept": "application/pdf", name: value})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_the_security_context_travels_in_its_header_both_ways(client):
+    headers = {"Content-Type": "text/plain", "X-Security-Context": "Patient/binary-owner"}
+    created = await client.post("Binary", content=b"words", headers=headers)
+    content = await client.get(f"Binary/{created.json()['id']}", headers={"Accept": "text/plain"})
+    assert content.headers["x-security-context"] == "Patient/binary-owner"
+
+
+async def test_empty_content_is_a_binary_without_data(client):
+    created = await client.post("Binary", content=b"", headers={"Content-Type": "text/plain"})
+    assert created.status_code == 201
+    assert "data" not in created.json()
+    assert (await client.get(f"Binary/{created.json()['id']}", headers={"Accept": "text/plain"})).content == b""
+
+
+async def test_the_content_type_of_content_cannot_smuggle_a_header(client):
+    binary = RESOURCE | {"contentType": "text/plain\r\nSet-Cookie: a=b"}
+    created = await client.post("Binary", json=binary, headers=FHIR)
+    assert created.status_code == 422
+
+
+async def test_content_can_be_put_where_nothing_is_and_only_there(client):
+    headers = {"Content-Type": "text/plain", "If-None-Match": "*"}
+    assert (await client.put("Binary/only-once", content=b"1", headers=headers)).status_code == 201
+    assert (await client.put("Binary/only-once", content=b"2", headers=headers)).status_code == 412
