@@ -207,18 +207,34 @@ def splitting(convert: Convert, level: int) -> Convert:
     return lambda text, context: convert(split(text, context.subcomponent), context)
 
 
-def resource(run: RunMap, resource_type: str, key: KeyFunction, mode: str) -> Convert:
+def resource(run: RunMap, resource_type: str, key: KeyFunction, mode: str, *, known: bool = False) -> Convert:
     """Make a resource of its own and return the Reference to it; without a business key only its display.
 
-    The same clinician stands in many fields of one message: each is made once.
+    The same clinician stands in many fields of one message: each is made once; ``known``: once per site, for what
+    depends on its own field alone.
     """
 
     def convert(frame: Any, context: Context) -> dict[str, Any] | None:
         seen = (run, tuple(frame) if isinstance(frame, list) else frame)
         if seen not in context.memo:
-            context.memo[seen] = make(frame, context)
-        known: dict[str, Any] | None = context.memo[seen]
-        return dict(known) if known else None
+            context.memo[seen] = again(seen, frame, context) if known else make(frame, context)
+        found: dict[str, Any] | None = context.memo[seen]
+        return dict(found) if found else None
+
+    def again(seen: Any, frame: Any, context: Context) -> dict[str, Any] | None:
+        place = (*seen, context.subcomponent)
+        if place in context.codes:
+            reference, copies = context.codes[place]
+            for copy, match in copies:
+                context.add(Draft(resource_type, copy(), mode, match))
+            return dict(reference) if reference else None
+        before, warned = len(context.drafts), context.warned
+        reference = make(frame, context)
+        added = list(context.drafts.values())[before:]
+        plain = context.warned == warned and all(context.unescape(part) is part for part in frame)
+        if plain and len(added) == 1 and len(context.codes) < _MOST_CODES:
+            context.codes[place] = reference, [(copier(dict(draft.resource)), draft.match) for draft in added]
+        return reference
 
     def make(frame: Any, context: Context) -> dict[str, Any] | None:
         made: dict[str, Any] = {"resourceType": resource_type, "id": ""}

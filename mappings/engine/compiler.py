@@ -39,6 +39,8 @@ from mappings.engine.target import compile_target, copier
 
 _simple = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+) (?:= (\w+)|in \[([\w, ]+)\])")
 _valued = re.compile(r"([A-Z][A-Z0-9_]*)[-.](\d+)(?:\.\d+)* valued(?: and .+)?")
+_SHARED = ("XCN.", "CNN.", "XON.", "PL.")
+"""Data types of clinicians, organizations and places: the same few in message after message of a site."""
 _CODES = "CWE."
 """Data type maps of this type are remembered: their values are codes, few and often repeated."""
 
@@ -147,7 +149,8 @@ class Compiler:
 
     def _making(self, row: Row, address: str, level: int) -> Convert:
         key = self._library.key(row.key or "", row.address)
-        return resource(self.run_map(address, level), row.make or "", key, row.mode)
+        known = not self._traced and str(row.type).startswith(_SHARED)
+        return resource(self.run_map(address, level), row.make or "", key, row.mode, known=known)
 
     def _address(self, name: str, level: int) -> str:
         address = f"{'datatypes' if level else 'segments'}/{name}"

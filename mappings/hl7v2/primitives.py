@@ -108,6 +108,12 @@ def contact_value(frame: list[str], context: Context) -> str | None:
     return parts[0] or unformatted or email or None
 
 
+def contact_system(frame: list[str], _: Context) -> str:
+    """XTN without XTN-3: e-mail when XTN-2 says NET or XTN-4 holds one, else phone."""
+    is_net = len(frame) > 1 and frame[1].strip() == "NET"
+    return "email" if is_net or (len(frame) > 3 and frame[3].strip(' "')) else "phone"  # noqa: PLR2004 - XTN-4
+
+
 def local_code(frame: list[str], context: Context) -> str | None:
     """CWE with neither code nor original text: what it says is its text."""
     parts = [context.plain(part) for part in frame[:9]] + [""] * 9
@@ -125,4 +131,4 @@ VALUES: dict[str, Any] = {
     "boolean": boolean,
     "coding_system": coding_system,
 }
-FRAMES: dict[str, Any] = {"contact_value": contact_value, "local_code": local_code}
+FRAMES: dict[str, Any] = {"contact_value": contact_value, "contact_system": contact_system, "local_code": local_code}
