@@ -3,6 +3,7 @@ from datetime import datetime
 import pytest
 
 from fhir_server.kernel.validation import validate
+from fhir_server.operations import document
 
 
 def composition(id="report", **more):
@@ -189,3 +190,10 @@ async def test_decimals_keep_their_digits_in_a_stored_document(client, world):
     response = await client.post("Composition/exact/$document?persist=true")
     assert '"value":7.10' in response.text
     assert '"value":7.10' in (await client.get(response.headers["Location"])).text
+
+
+async def test_a_document_without_end_is_refused_as_too_costly(client, world, monkeypatch):
+    monkeypatch.setattr(document, "MOST_ENTRIES", 4)
+    response = await client.get("Composition/report/$document")
+    assert response.status_code == 422
+    assert response.json()["issue"][0]["code"] == "too-costly"
