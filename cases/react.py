@@ -13,6 +13,7 @@ from typing import Any, Final
 from cases import codes, gather
 from cases.apply import Application, apply, explain
 from cases.calendar import utc
+from cases.cancel_request import take_up
 from cases.decide import decide
 from cases.decisions import Explain
 from cases.machine import state_of
@@ -60,6 +61,7 @@ class Reactor:
                 return
             await tx.lock(f"case:{patient}")
             if resource_type == "Task":
+                await take_up(tx, id)
                 await self._attest(tx, id, version)
             trigger = id if resource_type == "Task" else None
             for task in await gather.case_tasks(tx.reader, patient, trigger):
