@@ -6,14 +6,16 @@ HL7 v2.9 §2.9.3: AA and CA end a delivery, AE and CE ask for another attempt, A
 import asyncio
 import logging
 import random
+import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from adapters.hl7v2.client import DeliveryError, MllpClient
 from adapters.hl7v2.metrics import MessageMetrics
 from adapters.hl7v2.sites import Destination
+from fhir_server.kernel.errors import Unavailable
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import outbox
 from fhir_server.store.database import Database, Transaction
@@ -53,8 +55,8 @@ async def enqueue_outbound(tx: Transaction, destination: str, control_id: str, r
 class Delivery:
     """Delivers what is in the outbox.
 
-    ``done_job`` and ``failed_job`` are enqueued with ``{"outbound_id": …}`` in the transaction that settles the
-    message; None enqueues nothing.
+    ``done_job`` and ``failed_job`` (also for a message that is held) are enqueued with ``{"outbound_id": …}`` in the
+    transaction that settles the message; None enqueues nothing.
     """
 
     def __init__(
@@ -73,30 +75,45 @@ class Delivery:
         self._conninfo = conninfo
         self._destinations = destinations
         self._enqueue = enqueue
-        self._jobs = {"delivered": done_job, "failed": failed_job}
+        self._jobs = {"delivered": done_job, "failed": failed_job, "held": failed_job}
         self._backoff = backoff or Backoff()
         self._metrics = metrics or MessageMetrics()
         self._wake = {name: asyncio.Event() for name in destinations}
         self._unsettled: dict[str, tuple[OutboundMessage, Result]] = {}
+        self._name = f"konsil delivery {secrets.token_hex(8)}"
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver until cancelled; what a process that is gone had begun is taken up at once."""
+        listening = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen())
+            tasks.create_task(self._listen(listening))
+            await listening.wait()
             for name, destination in self._destinations.items():
                 tasks.create_task(self._work(name, MllpClient(destination)))
 
-    async def _listen(self) -> None:
-        """Wake the worker whose destination got a message; without the notice it would look every few seconds."""
+    async def _listen(self, listening: asyncio.Event) -> None:
+        """Wake the worker whose destination got a message; without the notice it would look every few seconds.
+
+        The session's name tells other processes that this one lives: they leave what it has begun alone.
+        """
         while True:
             try:
-                async with outbox.listening(self._conninfo) as notices:
+                async with outbox.listening(self._conninfo, name=self._name) as notices:
+                    if not listening.is_set():
+                        await self._release_orphans()
+                        listening.set()
                     async for name in notices:
                         if name in self._wake:
                             self._wake[name].set()
-            except outbox.ConnectionLost:
+            except (outbox.ConnectionLost, Unavailable):
                 log.warning("Delivery lost its database connection; it tries again in a second")
                 await asyncio.sleep(1)
+
+    async def _release_orphans(self) -> None:
+        async with self._database.transaction(SUBJECT) as tx:
+            orphans = await outbox.release_orphans(tx.connection)
+        if orphans:
+            log.info("%s deliveries of a process that is gone are taken up again", orphans)
 
     async def _work(self, name: str, client: MllpClient) -> None:
         failures = 0
@@ -133,7 +150,7 @@ class Delivery:
         timeouts = client.destination.connect_timeout_s + client.destination.acknowledgement_timeout_s
         lease = timedelta(seconds=timeouts + _LEASE_MARGIN_S)
         async with self._database.transaction(SUBJECT) as tx:
-            message = await outbox.claim(tx.connection, name, lease)
+            message = await outbox.claim(tx.connection, name, lease, by=self._name)
             if message is None:
                 due_s = await outbox.due_in_s(tx.connection, name)
                 return _POLL_S if due_s is None else max(due_s, 0.01)
@@ -145,15 +162,26 @@ class Delivery:
         return 0
 
     async def _attempt(self, message: OutboundMessage, client: MllpClient) -> Result:
+        """Send a message once. An error of the receiver's application counts against its limit, an absence does not."""
         try:
             answer, read = await client.send(message.raw, message.control_id)
         except DeliveryError as error:
-            return Result("waiting", error=str(error), retry_in=self._backoff.after(message.attempts))
+            return self._again(message, client.destination, Result("waiting", error=str(error)))
         if read.code in _DELIVERED:
             return Result("delivered", answer, read.code)
         if read.code in _REJECTED:
             return Result("failed", answer, read.code, read.text)
-        return Result("waiting", answer, read.code, read.text, self._backoff.after(message.attempts))
+        refused = Result("waiting", answer, read.code, read.text, refused=True)
+        return self._again(message, client.destination, refused)
+
+    def _again(self, message: OutboundMessage, destination: Destination, result: Result) -> Result:
+        """Return when to try again, or that the message is given up: held with its queue, or passed over."""
+        age_h = (datetime.now(UTC) - message.created_at).total_seconds() / 3600
+        too_often = result.refused and 0 < destination.error_limit <= message.errors + 1
+        too_old = 0 < destination.age_limit_h <= age_h
+        if too_often or too_old:
+            return replace(result, status="held" if destination.after_errors == "hold" else "failed")
+        return replace(result, retry_in=self._backoff.after(message.attempts))
 
     async def _settle(self, message: OutboundMessage, result: Result) -> None:
         async with self._database.transaction(SUBJECT) as tx:
@@ -175,6 +203,21 @@ async def list_outbound(database: Database, *, status: str | None = None, count:
 
 
 async def try_again(database: Database, id: int) -> bool:
-    """Put a failed outgoing message back into its queue; False when it is not failed."""
+    """Put a failed or held outgoing message back into its queue; False when it is neither."""
     async with database.transaction(SUBJECT) as tx:
         return await outbox.try_again(tx.connection, id)
+
+
+async def hold(database: Database, id: int) -> bool:
+    """Hold a waiting outgoing message, and the queue behind it; False when it does not wait."""
+    async with database.transaction(SUBJECT) as tx:
+        return await outbox.hold(tx.connection, id)
+
+
+async def skip(database: Database, id: int, enqueue: Enqueue | None = None) -> bool:
+    """Fail a held or waiting outgoing message, so that the next may go; False when it is neither."""
+    async with database.transaction(SUBJECT) as tx:
+        skipped = await outbox.skip(tx.connection, id)
+        if skipped and enqueue:
+            await enqueue(tx.connection, FAILED, {"outbound_id": id}, None)
+        return skipped

@@ -31,7 +31,8 @@ class Lanes:
     async def process(self, lane: str) -> None:
         """Process what waits in a lane, oldest first, each message in its own transaction.
 
-        The job engine runs one such job per lane at a time. A failed message stays visible and lets later ones pass.
+        The job engine runs one such job per lane at a time. A failed message stays visible; the site says whether later
+        ones pass or wait until it is replayed or passed over.
         """
         while await self._database.run(SUBJECT, lambda tx: _next(tx, self._sites, lane)):
             pass
@@ -39,7 +40,7 @@ class Lanes:
 
 async def _next(tx: Transaction, sites: Sites, lane: str) -> bool:
     """Process the oldest message of a lane; False when there is none."""
-    message = await messages.next_in_lane(tx.connection, lane)
+    message = await messages.next_in_lane(tx.connection, lane, blocking=_blocking(sites, lane))
     if message is None:
         return False
     outcome = await reprocess(tx, sites, message)
@@ -50,6 +51,12 @@ async def _next(tx: Transaction, sites: Sites, lane: str) -> bool:
     await messages.finish(tx.connection, message.id, replace(outcome, acknowledgement=message.acknowledgement))
     log.info("Message %s of site %s: %s", message.id, message.site, outcome.status)
     return True
+
+
+def _blocking(sites: Sites, lane: str) -> tuple[messages.Status, ...]:
+    """Return the statuses a message must not be overtaken in; a lane's name begins with its site's."""
+    site = sites.by_name.get(lane.partition(" ")[0])
+    return ("failed", "held") if site and site.after_failure == "hold" else ()
 
 
 async def reprocess(tx: Transaction, sites: Sites, message: InboundMessage) -> Outcome:

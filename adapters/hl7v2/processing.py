@@ -83,18 +83,18 @@ async def attempt(
     except Exception as error:
         if isinstance(error, Unavailable | Collision) or transient(error):
             raise
-        return failed(context.header, rejection(error), warnings, lane=meaning.lane)
+        return failed(context.header, rejection(error), warnings, patient=meaning.lane)
     return Outcome(
         "processed",
         accepted(context.header, context.raw),
         "AA",
         warnings=(*warnings, *meaning.warnings, *applied.warnings),
         resources=applied.written,
-        lane=meaning.lane,
+        patient=meaning.lane,
     )
 
 
-def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] = (), lane: str = "") -> Outcome:
+def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] = (), patient: str = "") -> Outcome:
     """Return the outcome of a message that is kept, and answered AE or AR."""
     return Outcome(
         "failed",
@@ -104,5 +104,5 @@ def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] 
         error_location=rejected.fault.location,
         error_text=rejected.fault.text,
         warnings=warnings,
-        lane=lane,
+        patient=patient,
     )

@@ -1,34 +1,38 @@
 """Replay: a failed message is tried again from its bytes, and shown segment by segment beside what it became."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.hl7v2.apply import SUBJECT
 from adapters.hl7v2.header import Header
 from adapters.hl7v2.lanes import reprocess
 from adapters.hl7v2.peer import Peer
+from adapters.hl7v2.receive import PROCESS, Intake, Receipt
 from adapters.hl7v2.sites import Sites
 from adapters.hl7v2.tokenizer import MalformedMessage, Message
 from fhir_server.kernel.errors import NotFound, Unprocessable
 from fhir_server.store import messages
 from fhir_server.store.database import Database, Transaction
-from fhir_server.store.messages import InboundMessage, Listed, Outcome
+from fhir_server.store.messages import Filter, InboundMessage, Listed, Outcome
+from fhir_server.store.wiring import Enqueue
 
-_REPLAYABLE = ("failed", "processed", "refused")
+_REPLAYABLE = ("failed", "held", "passed", "processed", "refused")
 _SHOWN_FIELD = 200
 
 
-async def list_messages(
-    database: Database, *, status: str | None = None, site: str | None = None, type: str | None = None, count: int = 50
-) -> list[Listed]:
-    """Return inbox messages, newest first; ``type`` is the beginning of MSH-9."""
+async def list_messages(database: Database, *, count: int = 50, **wanted: Any) -> list[Listed]:
+    """Return inbox messages, newest first; what is ``wanted`` is named as in ``Filter``."""
     async with database.transaction(SUBJECT) as tx:
-        return await messages.listed(tx.connection, status=status, site=site, type=type, count=count)
+        return await messages.listed(tx.connection, Filter(**wanted), count=count)
 
 
-async def replay(database: Database, sites: Sites, id: int, *, port: int = 0) -> Outcome:
+async def replay(
+    database: Database, sites: Sites, id: int, *, port: int = 0, enqueue: Enqueue | None = None
+) -> Outcome:  # fmt: skip
     """Process a message again, whatever the first time brought; what is stored already stays as it is.
 
-    Raises NotFound for an unknown id, Unprocessable for one that must not be processed (cut off, still waiting).
+    What waited behind it goes on. Raises NotFound for an unknown id, Unprocessable for one that must not be processed
+    (cut off, still waiting).
     """
 
     async def work(tx: Transaction) -> Outcome:
@@ -37,9 +41,52 @@ async def replay(database: Database, sites: Sites, id: int, *, port: int = 0) ->
             raise Unprocessable(f"Message {id} is {message.status}; only {', '.join(_REPLAYABLE)} ones are replayed.")
         outcome = await reprocess(tx, sites, await _placed(tx, sites, message, port))
         await messages.finish(tx.connection, id, outcome)
+        if outcome.status == "processed":
+            await _go_on(tx, message.lane, enqueue)
         return outcome
 
     return await database.run(SUBJECT, work)
+
+
+async def hold(database: Database, id: int) -> None:
+    """Keep a failed or waiting message from being processed or replayed with others. Raises Unprocessable."""
+    async with database.transaction(SUBJECT) as tx:
+        if await messages.set_status(tx.connection, id, "held", of=("accepted", "failed")) is None:
+            raise Unprocessable(f"Message {id} is neither waiting nor failed, so it cannot be held.")
+
+
+async def pass_over(database: Database, id: int, *, enqueue: Enqueue | None = None, note: str = "") -> None:
+    """Give a failed or held message up: it stays visible, and what waited behind it goes on. Raises Unprocessable."""
+    async with database.transaction(SUBJECT) as tx:
+        lane = await messages.set_status(tx.connection, id, "passed", of=("failed", "held"), note=note)
+        if lane is None:
+            raise Unprocessable(f"Message {id} is neither failed nor held, so it cannot be passed over.")
+        await _go_on(tx, lane, enqueue)
+
+
+async def edit_as_new(
+    database: Database, intake: Intake, id: int, raw: bytes, *, enqueue: Enqueue | None = None
+) -> Receipt:
+    """Take ``raw`` as a new message of the site of message ``id``; if it is accepted, the old one is passed over.
+
+    Raises NotFound, and Unprocessable for a message that is neither failed nor held, or belongs to no site.
+    """
+    async with database.transaction(SUBJECT) as tx:
+        message = await _get(tx, id)
+    if message.status not in ("failed", "held") or not message.site:
+        raise Unprocessable(f"Message {id} is {message.status}; only a failed or held one of a site is edited.")
+    receipt = await intake.take(raw, Peer("operator", site=message.site))
+    if receipt.code in ("AA", "CA"):
+        header = Header.parse(raw)
+        note = f"edited and taken again as {header.control_id if header else ''}"
+        await pass_over(database, id, enqueue=enqueue, note=note)
+    return receipt
+
+
+async def _go_on(tx: Transaction, lane: str, enqueue: Enqueue | None) -> None:
+    """Have what waits in a lane processed; a message that was processed at once has none."""
+    if lane and enqueue:
+        await enqueue(tx.connection, PROCESS, {"lane": lane}, lane)
 
 
 async def _placed(tx: Transaction, sites: Sites, message: InboundMessage, port: int) -> InboundMessage:

@@ -26,10 +26,11 @@ from adapters.hl7v2.tls import InvalidCertificate, client_context
 from mappings.engine.errors import MappingLoadError
 
 ANY = "*"
+AFTER_FAILURE = ("hold", "pass")
 MODES = ("auto", "original", "enhanced", "aa")
 _KEYS = {
     "senders", "certificates", "clients", "message_types", "port", "acknowledge", "frame_limit_mib", "destinations",
-    "drop", "application_acknowledgements", "mapping",
+    "drop", "after_failure", "application_acknowledgements", "mapping",
 }  # fmt: skip
 _identity = re.compile(r"sha256:[0-9a-f]{64}|CN=.+|DNS:.+")
 _client = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}|system")
@@ -57,6 +58,8 @@ class Destination:
     """A receiver of ours: where it listens, and what MSH-5 and MSH-6 call it.
 
     ``keep_connection``: most receivers are happiest with a connection per message; a few want one for all.
+    A message that was answered AE or CE ``error_limit`` times, or waits for ``age_limit_h`` hours (0 is for ever), is
+    given up: ``after_errors`` says whether its queue is held until a person decides, or the next may ``pass``.
     ``tls``: the receiver must show a certificate for ``server_name`` (``host`` if empty) of ``ca`` (the system's CAs if
     empty); ``certificate`` and ``key`` are ours, for a receiver that asks. Files are named from the site's folder.
     """
@@ -69,6 +72,9 @@ class Destination:
     connect_timeout_s: float = 10.0
     acknowledgement_timeout_s: float = 30.0
     keep_connection: bool = False
+    error_limit: int = 20
+    age_limit_h: float = 0
+    after_errors: str = "hold"
     tls: bool = False
     ca: str = ""
     certificate: str = ""
@@ -97,7 +103,7 @@ class Site:
 
     ``certificates``: client certificates (fingerprint, ``CN=…`` or ``DNS:…``) without which nobody sends for it over
     MLLP. ``clients``: whom a bearer token must speak for to post for it. ``message_types``: what it may send, any if
-    empty.
+    empty. ``after_failure``: whether, in the enhanced modes, a failed message lets later ones of its patient ``pass``.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Site:
     destinations: Mapping[str, Destination] = field(default_factory=dict)
     application_acknowledgements: str | None = None
     drop: DropFolder | None = None
+    after_failure: str = "pass"
 
     @property
     def zone(self) -> tzinfo:
@@ -238,9 +245,6 @@ def site_from(
     senders = tuple(_record(Sender, entry, "hl7v2.senders") for entry in config.get("senders", ()))
     if not senders:
         raise InvalidSite("hl7v2.senders is empty: list application (MSH-3) and facility (MSH-4) of each sender.")
-    acknowledge = config.get("acknowledge", "auto")
-    if acknowledge not in MODES:
-        raise InvalidSite(f"hl7v2.acknowledge is '{acknowledge}'; it must be one of {', '.join(MODES)}.")
     destinations = {
         key: _destination(f"{name}/{key}", entry, f"hl7v2.destinations.{key}", folder or Path())
         for key, entry in config.get("destinations", {}).items()
@@ -259,12 +263,20 @@ def site_from(
         clients=_named(config, "clients", _client, "whom a token speaks for, such as Device/lakeside-engine"),
         message_types=tuple(config.get("message_types", ())),
         port=config.get("port"),
-        acknowledge=acknowledge,
+        acknowledge=_one_of(config, "acknowledge", MODES, "auto"),
         frame_limit_bytes=int(config.get("frame_limit_mib", DEFAULT_LIMIT // _MIB)) * _MIB,
         destinations=destinations,
         application_acknowledgements=answers,
         drop=_drop(config["drop"], folder or Path()) if "drop" in config else None,
+        after_failure=_one_of(config, "after_failure", AFTER_FAILURE, "pass"),
     )
+
+
+def _one_of(config: Mapping[str, Any], key: str, known: tuple[str, ...], default: str) -> str:
+    value = config.get(key, default)
+    if value not in known:
+        raise InvalidSite(f"hl7v2.{key} is '{value}'; it must be one of {', '.join(known)}.")
+    return str(value)
 
 
 def _named(config: Mapping[str, Any], key: str, form: re.Pattern[str], words: str) -> frozenset[str]:
@@ -280,6 +292,8 @@ def _destination(name: str, entry: Mapping[str, Any], where: str, folder: Path) 
     files: dict[str, Any] = {
         key: str(folder / value) for key in ("ca", "certificate", "key") if (value := getattr(made, key))
     }
+    if made.after_errors not in AFTER_FAILURE:
+        raise InvalidSite(f"{where}.after_errors is '{made.after_errors}'; it must be hold or pass.")
     if files and not made.tls:
         raise InvalidSite(f"{where}.{min(files)} means nothing without tls: true.")
     found = replace(made, **files)

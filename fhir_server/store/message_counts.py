@@ -9,7 +9,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-DONE, WAITING, QUARANTINED, REFUSED = ("processed",), ("accepted",), ("failed", "held", "partial"), ("refused",)
+DONE, WAITING, REFUSED = ("processed",), ("accepted",), ("refused",)
+QUARANTINED = ("failed", "held", "passed", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Conservation:
-    """Where all received messages are. ``stranded`` wait with no job left that would process them."""
+    """Where all received messages are.
+
+    ``stranded`` wait although nothing before them in their lane failed, and no job is left that would process them.
+    """
 
     received: int
     done: int
@@ -59,7 +63,9 @@ SELECT count(*)::int AS received,
     (count(*) FILTER (WHERE status = ANY (%(refused)s)))::int AS refused,
     (count(*) FILTER (WHERE status = ANY (%(waiting)s) AND NOT EXISTS (
         SELECT FROM public.procrastinate_jobs AS job
-        WHERE job.lock = message.lane AND job.status IN ('todo', 'doing'))))::int AS stranded
+        WHERE job.lock = message.lane AND job.status IN ('todo', 'doing'))
+        AND NOT EXISTS (SELECT FROM fhir.inbound_message AS earlier WHERE earlier.lane = message.lane
+            AND earlier.id < message.id AND earlier.status IN ('failed', 'held'))))::int AS stranded
 FROM fhir.inbound_message AS message
 """
 

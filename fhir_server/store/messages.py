@@ -12,8 +12,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-Status = Literal["accepted", "processed", "failed", "refused", "partial"]
-STATUSES: tuple[Status, ...] = ("accepted", "processed", "failed", "refused", "partial")
+Status = Literal["accepted", "processed", "failed", "held", "passed", "refused", "partial"]
+STATUSES: tuple[Status, ...] = ("accepted", "processed", "failed", "held", "passed", "refused", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Outcome:
     error_text: str = ""
     warnings: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
-    lane: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class InboundMessage:
     raw: bytes = field(repr=False)
     status: Status
     lane: str = field(repr=False)
+    patient: str = field(repr=False)
     attempts: int
     resends: int
     acknowledgement: bytes | None = field(repr=False)
@@ -134,7 +135,7 @@ UPDATE fhir.inbound_message SET
     status = %(status)s, acknowledgement = coalesce(%(acknowledgement)s, acknowledgement),
     acknowledgement_code = %(acknowledgement_code)s, error_code = %(error_code)s,
     error_location = %(error_location)s, error_text = %(error_text)s, warnings = %(warnings)s,
-    resources = %(resources)s, lane = coalesce(nullif(%(lane)s, ''), lane),
+    resources = %(resources)s, patient = coalesce(nullif(%(patient)s, ''), patient),
     attempts = attempts + 1, processed_at = now()
 WHERE id = %(id)s
 """
@@ -147,11 +148,21 @@ SELECT id, site, received_at, status, message_type, sender, control_id, octet_le
 FROM fhir.inbound_message
 WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(site)s::text IS NULL OR site = %(site)s)
     AND (%(type)s::text IS NULL OR message_type LIKE %(type)s || '%%')
-    AND (%(before)s::bigint IS NULL OR id < %(before)s)
+    AND (%(error)s::text IS NULL OR error_code = %(error)s)
+    AND (%(location)s::text IS NULL OR error_location = %(location)s)
+    AND (%(patients)s::text[] IS NULL OR patient = ANY (%(patients)s))
+    AND (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(first)s::bigint IS NULL OR id >= %(first)s)
 ORDER BY id DESC LIMIT %(count)s
 """
 _next_in_lane = """
-SELECT * FROM fhir.inbound_message WHERE lane = %s AND status = 'accepted' ORDER BY id LIMIT 1 FOR UPDATE
+SELECT * FROM fhir.inbound_message AS message WHERE lane = %(lane)s AND status = 'accepted'
+    AND NOT EXISTS (SELECT FROM fhir.inbound_message AS earlier
+        WHERE earlier.lane = %(lane)s AND earlier.id < message.id AND earlier.status = ANY (%(blocking)s))
+ORDER BY id LIMIT 1 FOR UPDATE
+"""
+_set_status = """
+UPDATE fhir.inbound_message SET status = %(to)s, warnings = warnings || %(notes)s::text[]
+WHERE id = %(id)s AND status = ANY (%(of)s) RETURNING lane
 """
 _watermarks = """
 SELECT resource_type, resource_id, occurred_at FROM fhir.message_watermark
@@ -217,17 +228,27 @@ async def get(connection: AsyncConnection[Any], id: int, *, lock: bool = False) 
         return await cursor.fetchone()
 
 
-async def listed(
-    connection: AsyncConnection[Any],
-    *,
-    status: str | None = None,
-    site: str | None = None,
-    type: str | None = None,
-    before: int | None = None,
-    count: int = 50,
-) -> list[Listed]:
-    """Return messages, newest first; ``type`` is the beginning of MSH-9, such as ``ADT`` or ``ADT^A01``."""
-    values = {"status": status, "site": site, "type": type, "before": before, "count": count}
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages are meant; what is None does not matter.
+
+    ``type`` is the beginning of MSH-9 (``ADT``, ``ADT^A01``), ``error`` and ``location`` are ERR-3 and ERR-2,
+    ``patients`` are ``system|value`` identifiers, ids go from ``first`` to just below ``before``.
+    """
+
+    status: str | None = None
+    site: str | None = None
+    type: str | None = None
+    error: str | None = None
+    location: str | None = None
+    patients: list[str] | None = None
+    first: int | None = None
+    before: int | None = None
+
+
+async def listed(connection: AsyncConnection[Any], wanted: Filter, *, count: int = 50) -> list[Listed]:
+    """Return messages, newest first."""
+    values = {name: getattr(wanted, name) for name in Filter.__slots__} | {"count": count}
     async with connection.cursor(row_factory=class_row(Listed)) as cursor:
         await cursor.execute(_list, values)
         return await cursor.fetchall()
@@ -239,11 +260,23 @@ async def counts(connection: AsyncConnection[Any]) -> Mapping[tuple[str, str], i
     return {(site, status): count for site, status, count in await cursor.fetchall()}
 
 
-async def next_in_lane(connection: AsyncConnection[Any], lane: str) -> InboundMessage | None:
-    """Return the oldest message of a lane that is accepted and not yet processed, locked."""
+async def next_in_lane(
+    connection: AsyncConnection[Any], lane: str, *, blocking: Sequence[Status] = ()
+) -> InboundMessage | None:
+    """Return the oldest message of a lane that waits, locked; None when one of a blocking status is before it."""
     async with connection.cursor(row_factory=class_row(InboundMessage)) as cursor:
-        await cursor.execute(_next_in_lane, (lane,))
+        await cursor.execute(_next_in_lane, {"lane": lane, "blocking": list(blocking)})
         return await cursor.fetchone()
+
+
+async def set_status(
+    connection: AsyncConnection[Any], id: int, to: Status, *, of: Sequence[Status], note: str = ""
+) -> str | None:
+    """Move a message by an operator's word and return its lane; None when it has none of the statuses ``of``."""
+    values = {"id": id, "to": to, "of": list(of), "notes": [note] if note else []}
+    cursor = await connection.execute(_set_status, values)
+    row = await cursor.fetchone()
+    return str(row[0]) if row else None
 
 
 async def watermarks(connection: AsyncConnection[Any], keys: Sequence[Key]) -> dict[Key, datetime]:

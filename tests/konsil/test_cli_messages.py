@@ -94,3 +94,42 @@ def test_a_failed_delivery_is_listed_and_sent_again(messages, database_url):
     assert messages("resend", number).exit_code == 0
     assert messages("resend", number).exit_code == 1
     assert messages("outbox", "--status", "failed").output == ""
+
+
+def test_everything_that_failed_with_an_error_is_replayed_and_nothing_else(messages, ids):
+    assert messages("replay", "--failed", "--error", "205").output == ""
+    done = messages("replay", "--failed", "--error", "101", "--location", "PID^1^3", "--from", ids[1], "--to", ids[1])
+    assert (done.exit_code, done.output.startswith(f"{ids[1]} failed")) == (1, True)
+    assert isinstance(messages("replay").exception, RuntimeError)
+
+
+def test_a_failed_message_is_held_edited_and_accounted_for(messages, ids, tmp_path):
+    assert messages("hold", ids[1]).exit_code == 0
+    assert [str(ids[1]) in messages("list", "--status", status).output for status in ("held", "failed")] == [
+        True,
+        False,
+    ]
+    (tmp_path / "mended.hl7").write_bytes(GOOD.replace(b"LKS-A01-1", b"LKS-MENDED"))
+    done = messages("edit-as-new", ids[1], "--file", tmp_path / "mended.hl7")
+    assert (done.exit_code, "MSA|AA|LKS-MENDED" in done.output) == (0, True)
+    assert "passed" in messages("list", "--status", "passed").output
+    done = messages("check")
+    assert (done.exit_code, done.output) == (
+        0, "received 3 = done 2 + waiting 0 + quarantined 1 + refused 0; stranded 0\n",
+    )  # fmt: skip
+
+
+def test_an_outgoing_message_is_held_and_skipped(messages, database_url):
+    async def queued() -> int:
+        database = await Database.open(database_url)
+        async with database.transaction(delivery.SUBJECT) as tx:
+            id = await delivery.enqueue_outbound(tx, "lakeside/report", "CLI-HOLD", GOOD, "Task/1")
+        await database.close()
+        return id
+
+    id = asyncio.run(queued())
+    assert messages("hold", "--out", id).exit_code == 0
+    assert "CLI-HOLD" in messages("outbox", "--status", "held").output
+    assert messages("skip", id).exit_code == 0
+    assert isinstance(messages("skip", id).exception, RuntimeError)
+    assert "CLI-HOLD" in messages("outbox", "--status", "failed").output

@@ -33,8 +33,9 @@ inbound_message = Table(
     Column("occurred_at", DateTime(timezone=True), nullable=True, comment="MSH-7"),
     Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the bytes without MSH-7"),
     Column("raw", LargeBinary, nullable=False, comment="the message as received"),
-    Column("status", Text, nullable=False, comment="accepted, processed, failed, refused or partial"),
+    Column("status", Text, nullable=False, comment="accepted, processed, failed, held, passed, refused or partial"),
     Column("lane", Text, nullable=False, server_default="", comment="messages of one lane are processed in order"),
+    Column("patient", Text, nullable=False, server_default="", comment="system|value of the patient it is about"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("resends", Integer, nullable=False, server_default="0", comment="how often the same message came again"),
     Column("acknowledgement", LargeBinary, nullable=True, comment="the answer, given again to a resend"),
@@ -54,7 +55,9 @@ inbound_message = Table(
         postgresql_where=text("status NOT IN ('refused', 'partial')"),
     ),
     Index("inbound_message_status_idx", "status", "site", "id"),
-    Index("inbound_message_waiting_idx", "lane", "id", postgresql_where=text("status = 'accepted'")),
+    Index(
+        "inbound_message_waiting_idx", "lane", "id", postgresql_where=text("status IN ('accepted', 'failed', 'held')")
+    ),
     schema="fhir",
 )
 
@@ -76,17 +79,19 @@ outbound_message = Table(
     Column("control_id", Text, nullable=False, comment="MSH-10, the same at every attempt"),
     Column("reference", Text, nullable=False, comment="what is being delivered, e.g. Task/1"),
     Column("raw", LargeBinary, nullable=False),
-    Column("status", Text, nullable=False, server_default="waiting", comment="waiting, delivered or failed"),
+    Column("status", Text, nullable=False, server_default="waiting", comment="waiting, held, delivered or failed"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("next_attempt_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("errors", Integer, nullable=False, server_default="0", comment="how often it was answered AE or CE"),
     Column("leased_until", DateTime(timezone=True), nullable=True, comment="a sender is at work until then"),
+    Column("leased_by", Text, nullable=False, server_default="", comment="application_name of that sender's session"),
     Column("acknowledgement", LargeBinary, nullable=True, comment="the receiver's last answer"),
     Column("acknowledgement_code", Text, nullable=False, server_default="", comment="MSA-1"),
     Column("last_error", Text, nullable=False, server_default=""),
     Column("delivered_at", DateTime(timezone=True), nullable=True),
     Index("outbound_message_control_id_key", "destination", "control_id", unique=True),
     Index("outbound_message_reference_idx", "reference"),
-    Index("outbound_message_waiting_idx", "destination", "id", postgresql_where=text("status = 'waiting'")),
+    Index("outbound_message_waiting_idx", "destination", "id", postgresql_where=text("status IN ('waiting', 'held')")),
     schema="fhir",
 )

@@ -192,6 +192,84 @@ async def test_a_delivery_interrupted_by_a_crash_is_taken_up_again_after_its_lea
     assert (ehr.received, row.attempts) == ([("J1", "AA")], 2)
 
 
+async def test_a_delivery_of_a_process_that_is_gone_is_taken_up_at_the_next_start(
+    database, queue, delivering, free_port
+):
+    [id] = await queue("k/report", "KK1")
+    async with database.transaction(delivery.SUBJECT) as tx:
+        assert await outbox.claim(tx.connection, "k/report", timedelta(minutes=10), by="konsil delivery that was")
+    async with Ehr(free_port) as ehr, delivering(destination("k/report", free_port)):
+        [row] = await settled(database, id, within_s=5)
+    assert (ehr.received, row.attempts) == ([("KK1", "AA")], 2)
+
+
+async def test_a_delivery_of_a_process_that_lives_is_left_to_it(database, database_url, queue, delivering, free_port):
+    [id] = await queue("l/report", "LL1")
+    async with outbox.listening(database_url, name="konsil delivery that lives"):
+        async with database.transaction(delivery.SUBJECT) as tx:
+            await outbox.claim(tx.connection, "l/report", timedelta(minutes=10), by="konsil delivery that lives")
+        async with Ehr(free_port) as ehr, delivering(destination("l/report", free_port)):
+            await asyncio.sleep(0.5)
+    assert ehr.received == []
+    async with database.transaction(delivery.SUBJECT) as tx:
+        assert (await outbox.get(tx.connection, id)).attempts == 1
+
+
+async def test_a_receiver_that_always_errs_is_held_visibly_with_its_queue(database, queue, delivering, free_port):
+    erring = destination("m/report", free_port, error_limit=3)
+    async with Ehr(free_port, *["AE"] * 3) as ehr, delivering(erring) as jobs:
+        ids = await queue("m/report", "MM1", "MM2")
+        [row] = await settled(database, ids[0])
+        await asyncio.sleep(0.3)
+        assert (row.status, row.errors, row.acknowledgement_code) == ("held", 3, "AE")
+        assert [name for name, _ in ehr.received] == ["MM1"] * 3
+        assert jobs == [("delivery.failed", {"outbound_id": ids[0]})]
+        assert await delivery.try_again(database, ids[0])
+        rows = await settled(database, *ids)
+    assert [row.status for row in rows] == ["delivered", "delivered"]
+    assert [name for name, _ in ehr.received] == ["MM1"] * 4 + ["MM2"]
+
+
+async def test_a_held_message_that_is_skipped_lets_the_next_go(database, queue, delivering, free_port):
+    async with Ehr(free_port, "AE") as ehr, delivering(destination("n/report", free_port, error_limit=1)):
+        ids = await queue("n/report", "NN1", "NN2")
+        await settled(database, ids[0])
+        assert await delivery.skip(database, ids[0])
+        assert not await delivery.skip(database, ids[0])
+        rows = await settled(database, *ids)
+    assert [row.status for row in rows] == ["failed", "delivered"]
+    assert ehr.received == [("NN1", "AE"), ("NN2", "AA")]
+
+
+async def test_by_the_sites_policy_the_next_message_passes_one_that_is_given_up(database, queue, delivering, free_port):
+    passing = destination("o/report", free_port, error_limit=2, after_errors="pass")
+    async with Ehr(free_port, "AE", "CE") as ehr, delivering(passing):
+        rows = await settled(database, *await queue("o/report", "OO1", "OO2"))
+    assert [row.status for row in rows] == ["failed", "delivered"]
+    assert [name for name, _ in ehr.received] == ["OO1", "OO1", "OO2"]
+
+
+async def test_a_destination_that_is_down_is_waited_for_until_the_message_is_too_old(database, queue, delivering):
+    patient, impatient = destination("p/report", 1, error_limit=1), destination("q/report", 1, age_limit_h=0.5 / 3600)
+    async with delivering(patient, impatient):
+        [waits], [given_up] = await queue("p/report", "PP1"), await queue("q/report", "QQ1")
+        [row] = await settled(database, given_up)
+        async with database.transaction(delivery.SUBJECT) as tx:
+            assert (await outbox.get(tx.connection, waits)).status == "waiting"
+    assert (row.status, row.errors) == ("held", 0)
+
+
+async def test_an_operator_holds_a_queue_at_a_message_and_lets_it_go_on(database, queue, delivering, free_port):
+    ids = await queue("r/report", "RR1", "RR2")
+    assert await delivery.hold(database, ids[0])
+    async with Ehr(free_port) as ehr, delivering(destination("r/report", free_port)):
+        await asyncio.sleep(0.3)
+        assert ehr.received == []
+        await delivery.try_again(database, ids[0])
+        await settled(database, *ids)
+    assert [name for name, _ in ehr.received] == ["RR1", "RR2"]
+
+
 def test_the_pause_doubles_to_a_cap_and_is_never_the_same_for_all():
     backoff = Backoff(first_s=1, cap_s=60)
     pauses = [[backoff.after(attempt).total_seconds() for _ in range(50)] for attempt in (1, 2, 5, 10, 1000)]

@@ -11,6 +11,7 @@ from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import PROCESS, Intake
 from adapters.hl7v2.sites import Sites
 from fhir_server.jobs.app import Jobs
+from fhir_server.store.message_counts import conservation
 
 PEER = Peer("127.0.0.1", 2575)
 ASKS_FOR_BOTH = "|||AL|AL"
@@ -130,3 +131,40 @@ async def test_the_job_engine_processes_what_was_accepted(database_url, database
     await jobs.run_waiting(concurrency=2)
     assert {answer.code for answer in answers} == {"CA"}
     assert [len(await patients(database, everything, f"L9-{n}")) for n in range(5)] == [1] * 5
+
+
+async def test_where_the_site_says_so_a_failed_message_holds_its_patients_later_ones_until_it_is_mended(
+    hospital, database, everything, site, adt
+):
+    intake, lanes, jobs = hospital(after_failure="hold")
+    broken = adt("LH1", mrn="LH1", msh=ASKS_FOR_BOTH).replace(b"19610412", b"never")
+    await intake.receive(broken, PEER)
+    await intake.receive(adt("LH2", mrn="LH1", msh=ASKS_FOR_BOTH), PEER)
+    await intake.receive(adt("LH3", mrn="LH3", msh=ASKS_FOR_BOTH), PEER)
+    lane = jobs[0][2]
+    for name in dict.fromkeys(job[2] for job in jobs):
+        await lanes.process(name)
+    status = {row.control_id: (row.status, row.id) for row in await replay.list_messages(database)}
+    assert [status[name][0] for name in ("LH1", "LH2", "LH3")] == ["failed", "accepted", "processed"]
+    again: list[str] = []
+
+    async def enqueue(_connection, _name, _arguments, lock):
+        again.append(lock)
+
+    await replay.pass_over(database, status["LH1"][1], enqueue=enqueue)
+    assert again == [lane]
+    await lanes.process(lane)
+    assert len(await patients(database, everything, "LH1")) == 1
+
+
+async def test_a_message_that_waits_with_no_job_is_found_by_the_check(hospital, database, adt):
+    intake, lanes, jobs = hospital()
+    async with database.connection() as connection:
+        before = await conservation(connection)
+    await intake.receive(adt("LC1", mrn="LC1", msh=ASKS_FOR_BOTH), PEER)
+    async with database.connection() as connection:
+        found = await conservation(connection)
+    assert (found.received - before.received, found.stranded - before.stranded, found.holds) == (1, 1, False)
+    await lanes.process(jobs[0][2])
+    async with database.connection() as connection:
+        assert (await conservation(connection)).stranded == before.stranded

@@ -91,3 +91,43 @@ async def test_messages_are_listed_by_status_site_and_type(database, intake, adt
     assert await ids(type="ORU^R01", site="lakeside") == {"Y7-2"}
     assert await ids(status="failed") == {"Y7-3"}
     assert await ids(site="elsewhere") == set()
+
+
+async def test_a_held_message_is_left_out_until_it_is_replayed_by_itself(database, intake, site, adt):
+    await intake.receive(adt("Y8", mrn=""), PEER)
+    row = await row_of(database, "Y8")
+    await replay.hold(database, row.id)
+    assert await intake.receive(adt("Y8", mrn=""), PEER)
+    assert (await row_of(database, "Y8")).status == "held", "a resend gets the stored answer and nothing else"
+    assert (await replay.replay(database, Sites([site()]), row.id)).status == "failed"
+    with pytest.raises(Unprocessable, match="neither"):
+        await replay.pass_over(database, (await processed(database, intake, adt, "Y8b")).id)
+
+
+async def processed(database, intake, adt, control_id: str):
+    await intake.receive(adt(control_id, mrn=control_id), PEER)
+    return await row_of(database, control_id)
+
+
+async def test_an_edited_copy_is_taken_as_new_and_the_original_stays_as_evidence(database, intake, adt):
+    await intake.receive(adt("Y9", mrn=""), PEER)
+    row = await row_of(database, "Y9")
+    assert (await replay.edit_as_new(database, intake, row.id, adt("Y9-edited", mrn=""))).code == "AE"
+    assert (await row_of(database, "Y9")).status == "failed"
+    assert (await replay.edit_as_new(database, intake, row.id, adt("Y9-edited2", mrn="Y9"))).code == "AA"
+    message = (await replay.show(database, row.id)).message
+    assert (message.status, message.raw, message.warnings[-1]) == (
+        "passed", adt("Y9", mrn=""), "edited and taken again as Y9-edited2",
+    )  # fmt: skip
+    with pytest.raises(Unprocessable):
+        await replay.edit_as_new(database, intake, row.id, adt("Y9-edited3", mrn="Y9"))
+
+
+async def test_messages_are_listed_by_error_place_range_and_patient(database, intake, adt):
+    for n in range(3):
+        await intake.receive(adt(f"Y10-{n}", mrn="" if n else "Y10"), PEER)
+    rows = [await row_of(database, f"Y10-{n}") for n in range(3)]
+    found = await replay.list_messages(database, error="101", location="PID^1^3", first=rows[1].id, before=rows[2].id)
+    assert [row.control_id for row in found] == ["Y10-1"]
+    found = await replay.list_messages(database, patients=["https://lakeside.example/mrn|Y10"])
+    assert [row.control_id for row in found] == ["Y10-0"]
