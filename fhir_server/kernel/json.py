@@ -60,7 +60,7 @@ def decode(body: bytes | str) -> Any:
     try:
         value = _decoder.decode(raw)
         written = _encoder.encode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError, ArithmeticError) as error:
         raise InvalidRequest(f"The body is not valid JSON{_place(raw, error)}: {_reason(error)}") from error
     if may_have_duplicates(raw, written):
         _refuse_duplicate(raw)
@@ -131,5 +131,7 @@ def _place(body: bytes, error: Exception) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, ArithmeticError):
+        return "it holds a number beyond anything that can be counted"
     text = _at_byte.sub("", str(error)).removeprefix("JSON is malformed: ").partition(" - at `")[0].strip()
     return "it ends too early, or with half a surrogate pair" if text == "Input data was truncated" else text

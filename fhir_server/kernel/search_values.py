@@ -14,6 +14,7 @@ from fhir_server.kernel.instants import date_range
 from fhir_server.kernel.references import is_id, parse_reference
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_most_alternatives = 5000
 _prefixed = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _number = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _escaped = re.compile(r"\\([,|$\\])")
@@ -146,6 +147,8 @@ def parse_values(
     """Return the alternatives in ``a,b,c``. Raises ValueError saying what is wrong, without the value."""
     if "\x00" in text:
         raise ValueError("it holds a NUL character")
+    if text.count(",") >= _most_alternatives:
+        raise ValueError(f"it has more than {_most_alternatives} alternatives; send several searches")
     parse = _parser(parameter, modifier, resource_type, base_url)
     values = []
     for part in split_escaped(text, ","):

@@ -21,6 +21,7 @@ _insert = (
     f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in _types)})"
 ).encode()
 _most_rows = 500
+_longest_id = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,16 @@ class AuditRow:
     def values(self) -> tuple[Any, ...]:
         """Return the row's values in the order of its columns."""
         subject = self.subject
-        row = (self.action, self.outcome, self.resource_type, self.id, self.version, self.request_id)
-        return (subject.reference, subject.name, *row)
+        about = (_storable(self.resource_type), _storable(self.id), self.version, self.request_id)
+        return (subject.reference, subject.name, self.action, self.outcome, *about)
+
+
+def _storable(text: str | None) -> str | None:
+    """Return what an address claimed to be a type or id as the table can hold it, whoever wrote the address.
+
+    A row that the table refuses would take the rows gathered with it along.
+    """
+    return text and text[:_longest_id].replace("\x00", "\ufffd")
 
 
 class AuditLog:

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import Gone, NotFound
+from fhir_server.kernel.references import is_id
 from fhir_server.kernel.search_query import SearchQuery, parse_search
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import compartments, labels, latest, searching, statements
@@ -54,6 +55,8 @@ class Reader:
         return stored
 
     async def _current(self, type: str, id: str, grants: Grants) -> Stored:
+        if not is_id(id):
+            raise NotFound("What is no id is the id of nothing.")
         await self._flush()
         cursor = await statements.read_current(type, grants).execute(self._connection, {"id": id}, prepare=True)
         row: Row | None = await cursor.fetchone()

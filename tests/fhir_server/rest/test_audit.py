@@ -1,5 +1,6 @@
 """Every read, write and refusal is in the audit trail before the client hears of it."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -82,3 +83,12 @@ async def test_without_an_audit_trail_nothing_is_shown_or_written(client, databa
         update = await client.put("Patient/c", json={"resourceType": "Patient", "id": "c", "active": True})
         assert update.status_code >= 500
     assert "active" not in (await client.get("Patient/c")).json()
+
+
+async def test_an_address_that_no_row_can_hold_harms_neither_its_request_nor_others(client, database):
+    """One statement writes the rows of many requests: a row the table refuses would fail them all."""
+    await client.put("Patient/beside", json={"resourceType": "Patient", "id": "beside"})
+    hostile = ("Patient/%00", "Patient/" + "a" * 20_000, "a" * 20_000 + "/1", "%00/1")
+    requests = [client.get(path, headers={"Authorization": "Bearer x"}) for path in hostile]
+    answers = await asyncio.gather(*requests, *(client.get("Patient/beside") for _ in range(4)))
+    assert [answer.status_code for answer in answers] == [401] * 4 + [200] * 4
