@@ -96,3 +96,9 @@ def time_of_day(text: str, context: Context) -> str | None:
         return time(int(hour), int(minute or 0), min(int(second or 0), 59)).isoformat() + (fraction or "")
     except ValueError as error:
         raise ValueFault("a time of day is not valid") from error
+
+
+def unless_timed(text: str, context: Context) -> str | None:
+    """DTM → dateTime, unless TQ1 said already when the order is to be done."""
+    timed = any(name.startswith("occurrence") for name in context.resource)
+    return None if timed else date_time(text, context)

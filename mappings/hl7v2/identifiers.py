@@ -122,6 +122,7 @@ FRAMES: dict[str, Callable[[Any, Context], Any]] = {
     "cx_system.MR": partial(cx_system, assumed="MR"),
     "cx_system.VN": partial(cx_system, assumed="VN", required=True),
     "cx_system.AN": partial(cx_system, assumed="AN", required=True),
+    "cx_system.PLAC": partial(cx_system, assumed="PLAC", required=True),
     "ei_system.PLAC": partial(ei_system, assumed="PLAC"),
     "ei_system.FILL": partial(ei_system, assumed="FILL"),
     "ei_system.ACSN": partial(ei_system, assumed="ACSN"),

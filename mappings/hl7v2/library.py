@@ -24,6 +24,7 @@ LIBRARY = Library(
         **primitives.VALUES,
         **medication.VALUES,
         "dateTime": dates.date_time,
+        "unless_timed": dates.unless_timed,
         "date": dates.date_only,
         "birthTime": dates.birth_time,
         "instant": dates.instant,
