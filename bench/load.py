@@ -30,18 +30,27 @@ def http_request(method: str, path: str, token: str | None = None, body: bytes =
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def _http_exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> str:
+async def http_exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, bytes, bytes]:
+    """Send one request and return the answer's status, head and body."""
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
-    lowered = head.lower()
+    lowered, body = head.lower(), b""
     at = lowered.find(b"content-length:")
     if at >= 0:
-        await reader.readexactly(int(lowered[at + 15 : lowered.index(b"\r\n", at)]))
+        body = await reader.readexactly(int(lowered[at + 15 : lowered.index(b"\r\n", at)]))
     elif b"transfer-encoding: chunked" in lowered:
+        chunks = []
         while size := int(await reader.readuntil(b"\r\n"), 16):
-            await reader.readexactly(size + 2)
+            chunks.append((await reader.readexactly(size + 2))[:-2])
         await reader.readexactly(2)
-    return head[9:12].decode()
+        body = b"".join(chunks)
+    return int(head[9:12]), head, body
+
+
+async def _http_status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> str:
+    return str((await http_exchange(reader, writer, request))[0])
 
 
 async def _mllp_exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> str:
@@ -55,7 +64,7 @@ async def closed_loop(
     port: int, requests: Iterator[bytes], *, connections: int, seconds: float, mllp: bool = False
 ) -> Result:
     """Drive ``connections`` connections to ``port`` for ``seconds`` and return what they saw."""
-    exchange = _mllp_exchange if mllp else _http_exchange
+    exchange = _mllp_exchange if mllp else _http_status
     latencies: list[float] = []
     statuses: dict[str, int] = {}
     end = time.perf_counter() + seconds

@@ -1,0 +1,1 @@
+"""Konsil and its peers on the same machine, the same PostgreSQL and the same requests."""

@@ -1,0 +1,86 @@
+"""The table of ratios, printed and put between two markers in docs/performance.md."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+DOCUMENT = Path("docs/performance.md")
+BEGIN, END = "<!-- bench-peers: begin -->", "<!-- bench-peers: end -->"
+OURS, PEER = "Konsil", "HAPI"
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """Return the machine's facts and the tables as Markdown."""
+    servers = result["servers"]
+    if set(servers) != {OURS, PEER}:
+        return "\n".join(_rows({name: server["rows"] for name, server in servers.items()}))
+    parts = [_facts(result), *_rows({name: server["rows"] for name, server in servers.items()}), ""]
+    parts += [*_footprint(servers), "", *_agreement(servers)]
+    return "\n".join(parts)
+
+
+def _facts(result: dict[str, Any]) -> str:
+    facts, options = result["facts"], result["options"]
+    postgres = facts["postgresql"]
+    text = (
+        f"`{result['command']}`, {facts['started']}, commit {facts['commit']}: {options['patients']} patients, runs of "
+        f"{options['seconds']:g} s after a warm-up of {options['warm_up']:g} s. {facts['cores']} cores "
+        f"({facts['cpu']}), {facts['memory_gib']} GiB, shared by client, server and PostgreSQL "
+        f"{postgres['server_version']} (fsync {postgres['fsync']}, shared_buffers {postgres['shared_buffers']}); "
+        f"Python {facts['python']}; {facts['java']}, {facts['java_heap']}."
+    )
+    return f"{text} {result['conditions']}".strip() + "\n"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001 - the dash of a table
+
+
+def _rows(rows: dict[str, dict[str, Any]]) -> list[str]:
+    names = list(rows)
+    lines = [
+        "| Workload | " + " | ".join(f"{name} /s | p50 ms | p99 ms" for name in names) + " | Konsil : HAPI |",
+        "|---|" + "--:|" * (3 * len(names) + 1),
+    ]
+    for workload in dict.fromkeys(workload for name in names for workload in rows[name]):
+        found = [rows[name].get(workload) for name in names]
+        cells = [
+            f"{_number(row['per_second'], 0)} | {_number(row['p50_ms'])} | {_number(row['p99_ms'])}"
+            if row
+            else "refused | | "
+            for row in found
+        ]
+        ratio = found[0]["per_second"] / found[1]["per_second"] if len(found) > 1 and all(found) else None
+        lines.append(f"| {workload} | " + " | ".join(cells) + f" | {'' if ratio is None else f'{ratio:.1f} x'} |")
+    return lines
+
+
+def _footprint(servers: dict[str, Any]) -> list[str]:
+    ours, peer = servers[OURS]["footprint"], servers[PEER]["footprint"]
+    names = {"cold_start_s": "cold start, s", "idle_rss_mib": "resident when idle, MiB",
+             "rss_after_w3_mib": "resident after W3, MiB", "rss_at_end_mib": "resident at the end, MiB",
+             "database_mib": "database after W3, MiB"}  # fmt: skip
+    lines = ["| W7 footprint | Konsil | HAPI | HAPI : Konsil |", "|---|--:|--:|--:|"]
+    return lines + [
+        f"| {text} | {_number(ours[key])} | {_number(peer[key])} | {peer[key] / ours[key]:.1f} x |"
+        for key, text in names.items()
+    ]
+
+
+def _agreement(servers: dict[str, Any]) -> list[str]:
+    ours, peer = servers[OURS]["matches"], servers[PEER]["matches"]
+    apart = [f"{name} ({ours[name]} against {peer[name]})" for name in ours if ours[name] != peer.get(name)]
+    line = (
+        f"Each search was first asked three times with the same values: {len(ours) - len(apart)} of {len(ours)} shapes"
+    )
+    line += " gave the same number of matches on the first page of both servers"
+    return [line + (f"; not the same: {'; '.join(apart)}." if apart else ".")]
+
+
+def document(result: dict[str, Any], source: Path) -> None:
+    """Put the table between the markers of the document; ``source`` has the rows."""
+    text = DOCUMENT.read_text()
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{DOCUMENT} has lost its markers {BEGIN} and {END}: put them back where the table belongs.")
+    body = f"{BEGIN}\n\n{in_words(result)}\n\nRows: `{source}`.\n\n{END}"
+    DOCUMENT.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: body, text, flags=re.DOTALL))
