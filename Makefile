@@ -9,7 +9,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-debian-postgresql run lint format typecheck bench docs lock clean
+.PHONY: help setup demo test test-debian-postgresql run lint format typecheck bench hl7-bench hl7-coverage docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-24s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ format: $(STAMP) ## Format the code
 
 bench: $(STAMP) $(VENV)/.konsil-packages-demo ## Measure reads/s, creates/s, transaction entries/s, MLLP messages/s beside the machine's limits
 	@$(BIN)/python -m bench
+
+hl7-bench: $(STAMP) ## Measure HL7 v2 parsing and mapping on one core
+	@$(BIN)/python -m bench.hl7_mapping
+
+hl7-coverage: $(STAMP) ## List the v2-to-FHIR guide's fields: implemented, replaced by ours, or not and why
+	@$(BIN)/python -m bench.hl7_coverage
 
 docs: $(STAMP) ## Build the documentation into docs/_build
 	@$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
