@@ -8,9 +8,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fhir_server.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
+from fhir_server.interactions.patches import MEDIA_TYPES
+from fhir_server.kernel.errors import InvalidSearch
+from fhir_server.kernel.search_query import parse_search
 
 FHIR_VERSION = "4.0.1"
-TYPE_INTERACTIONS = ("read", "vread", "create", "update", "patch", "delete", "history-instance", "search-type")
+TYPE_INTERACTIONS = (
+    "read",
+    "vread",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "search-type",
+)
+SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system")
+FORMATS = ("application/fhir+json", "json", "application/fhir+xml", "xml")
+PATCH_FORMATS = (*MEDIA_TYPES, "application/fhir+json", "application/fhir+xml")
+_place = "0|0|1|km"  # a value of Location.near, the only special parameter R4 has
 _smart = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
@@ -38,8 +55,8 @@ def capability_statement(
         "software": {"name": "Konsil", "version": _version()},
         "implementation": {"description": "Konsil FHIR server", "url": base_url},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "json"],
-        "patchFormat": ["application/json-patch+json"],
+        "format": list(FORMATS),
+        "patchFormat": list(PATCH_FORMATS),
         "rest": [_rest(interactions, operations)],
     }
 
@@ -55,7 +72,7 @@ def _rest(interactions: Sequence[str], operations: Operations) -> dict[str, Any]
             _resource(resource_type, interactions) | _offered(operations(resource_type))
             for resource_type in sorted(RESOURCE_TYPES)
         ],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
         **_offered(operations(None)),
     }
 
@@ -73,11 +90,29 @@ def _resource(resource_type: str, interactions: Sequence[str]) -> dict[str, Any]
         "readHistory": True,
         "updateCreate": True,
         "conditionalCreate": True,
-        "conditionalRead": "not-match",
+        "conditionalRead": "full-support",
         "conditionalUpdate": True,
         "conditionalDelete": "single",
-        "searchParam": [_parameter(parameter) for parameter in search_parameters(resource_type).values()],
+        **_searches(resource_type),
     }
+
+
+def _searches(resource_type: str) -> dict[str, Any]:
+    known = [one for one in search_parameters(resource_type).values() if _is_understood(one, resource_type)]
+    includes = [f"{resource_type}:{parameter.code}" for parameter in known if parameter.type == "reference"]
+    included = {"searchInclude": includes} if includes else {}
+    return {**included, "searchParam": [_parameter(parameter) for parameter in known]}
+
+
+def _is_understood(parameter: SearchParameter, resource_type: str) -> bool:
+    """Tell whether a search takes the parameter; those of type special each need code of their own."""
+    if parameter.type != "special":
+        return True
+    try:
+        parse_search(resource_type, [(parameter.code, _place)])
+    except InvalidSearch:
+        return False
+    return True
 
 
 def _parameter(parameter: SearchParameter) -> dict[str, Any]:

@@ -30,6 +30,7 @@ async def test_every_interaction_listed_has_a_route(client):
         "patch": ("PATCH", "Basic/x"),
         "delete": ("DELETE", "Basic/x"),
         "history-instance": ("GET", "Basic/x/_history"),
+        "history-type": ("GET", "Basic/_history"),
         "create": ("POST", "Basic"),
         "search-type": ("GET", "Basic"),
     }
