@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_every_field_of_the_guide_is_accounted_for():
-    done = subprocess.run([sys.executable, "-m", "bench.hl7_coverage"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "bench.hl7_coverage"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "'unaccounted': 0" in done.stdout
