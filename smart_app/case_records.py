@@ -95,7 +95,14 @@ def arrival(sources: CaseSources, reference: str) -> tuple[str, str]:
         parts = (_message(activity), _sender(item))
         if any(parts):
             return str(item.get("recorded", "")), " from ".join(part for part in parts if part)
-    return "", str(sources.known.get(reference, {}).get("meta", {}).get("source", "")).partition("#")[0]
+    resource = sources.known.get(reference, {})
+    told_by_itself = str(resource.get("meta", {}).get("source", "")).partition("#")[0]
+    return "", told_by_itself or ("DICOMweb" if resource.get("resourceType") == "ImagingStudy" else "")
+
+
+def is_left_open(task: Resource) -> bool:
+    """Tell whether the request ended with its case: nobody waived the record, it just never came."""
+    return task.get("status") == "cancelled" and code_in(task.get("statusReason"), words.SO_REASON) == words.CASE_CLOSED
 
 
 def studies(sources: CaseSources, zone: ZoneInfo) -> tuple[Study, ...]:
@@ -118,6 +125,8 @@ def _row(task: Resource, sources: CaseSources, zone: ZoneInfo) -> ManifestRow:
     reference = next(iter(_outputs(task, "record")), "")
     record = sources.known.get(reference, {})
     state, state_words = _STATES.get(str(task.get("status")), ("missing", "Not yet received"))
+    if is_left_open(task):
+        state_words = "Not received"
     arrived, source = arrival(sources, reference) if reference else ("", "")
     settled = (arrived or str(task.get("lastModified", ""))) if state in ("arrived", "waived") else ""
     return ManifestRow(

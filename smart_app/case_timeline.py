@@ -10,9 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from smart_app import vocabulary as words
-from smart_app.case_records import arrival
+from smart_app.case_records import arrival, is_left_open
 from smart_app.case_sources import CaseSources
-from smart_app.case_view import person, status_words
+from smart_app.case_view import person, status_code, status_words
 from smart_app.wording import concept_text, moment, show_day, show_time, target
 
 Resource = Mapping[str, Any]
@@ -65,13 +65,15 @@ def _requested(sources: CaseSources) -> Iterator[_Dated]:
 
 
 def _states(sources: CaseSources) -> Iterator[_Dated]:
-    before = ""
+    """The case's own states. An offer is told with the specialist's name; falling back after a decline is not news."""
+    before, told = "", {"offered"}
     for version in sources.history:
-        now = status_words(version)
-        if now != before:
+        now = status_code(version)
+        if now != before and now not in told:
             at = str(version.get("lastModified") or version.get("meta", {}).get("lastUpdated", ""))
-            yield _Dated(at, now, concept_text(version.get("statusReason")), "case")
+            yield _Dated(at, status_words(version), concept_text(version.get("statusReason")), "case")
         before = now
+        told |= {now} & {"records-complete"}
 
 
 def _records(sources: CaseSources) -> Iterator[_Dated]:
@@ -87,7 +89,12 @@ def _records(sources: CaseSources) -> Iterator[_Dated]:
             yield _Dated(at or str(task.get("lastModified", "")), f"{title}: arrived", source, "record")
         else:
             why = concept_text(task.get("statusReason"))
-            yield _Dated(str(task.get("lastModified", "")), f"{title}: waived", why, "record")
+            yield _Dated(
+                str(task.get("lastModified", "")),
+                f"{title}: {'closed' if is_left_open(task) else 'waived'}",
+                why,
+                "record",
+            )
 
 
 def _reviews(sources: CaseSources) -> Iterator[_Dated]:

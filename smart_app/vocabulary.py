@@ -10,6 +10,7 @@ SO_TASK: Final = f"{BASE}/CodeSystem/so-task"
 SO_STATUS: Final = f"{BASE}/CodeSystem/so-status"
 SO_OUTCOME: Final = f"{BASE}/CodeSystem/so-outcome"
 SO_OUTPUT: Final = f"{BASE}/CodeSystem/so-output"
+SO_REASON: Final = f"{BASE}/CodeSystem/so-reason"
 SO_ACTIVITY: Final = f"{BASE}/CodeSystem/so-activity"
 SO_REQUIREMENT: Final = f"{BASE}/StructureDefinition/so-requirement"
 SO_MANDATORY: Final = f"{BASE}/StructureDefinition/so-mandatory"
@@ -20,6 +21,7 @@ CASE: Final = "case"
 RECORD_REQUEST: Final = "record-request"
 SPECIALIST_REVIEW: Final = "specialist-review"
 REPORT_DELIVERY: Final = "report-delivery"
+CASE_CLOSED: Final = "case-closed"
 
 # The stations of a case, as the stepper shows them, each with the businessStatus codes a case has there.
 STATIONS: Final = (
@@ -59,26 +61,4 @@ CHANNEL_WORDS: Final = {
     "hl7v2": "HL7 v2 to the results inbox",
     "fhir": "FHIR to the record system",
     "portal": "Patient portal",
-}
-
-ACTIVITY_WORDS: Final = {
-    "adopt": "Request taken up by the programme",
-    "receive": "Request received",
-    "assess-eligibility": "Eligibility decided",
-    "request-record": "Record requested",
-    "complete-record": "Record arrived",
-    "complete-records": "All mandatory records are in",
-    "pause": "Paused",
-    "resume": "Resumed",
-    "offer": "Offered to a specialist",
-    "offer-declined": "Specialist declined",
-    "start-review": "Specialist accepted, review began",
-    "reassign": "Review reassigned",
-    "complete-review": "Review completed",
-    "sign": "Report signed",
-    "request-delivery": "Delivery requested",
-    "complete-delivery": "Report delivered",
-    "deliver": "Report delivered to every recipient",
-    "cancel": "Case cancelled",
-    "close": "Closed with the case",
 }

@@ -111,6 +111,19 @@ async def test_a_waived_record_shows_its_reason(signed_in, write, story):
     assert "Waived" in text
 
 
+async def test_a_record_still_open_when_the_case_closes_was_not_received_rather_than_waived(
+    signed_in, write, story, make
+):
+    await write(story("delivered"))
+    slides = make.record_task("slides", "Pathology slides", "cancelled", mandatory=False, why="The case is closed.")
+    system = "https://konsil.example/fhir/CodeSystem/so-reason"
+    slides["statusReason"]["coding"] = [{"system": system, "code": "case-closed"}]
+    await write([slides])
+    text = (await open_page(signed_in)).text
+    assert "The case is closed. Not received" in text
+    assert "Pathology slides: closed" in text
+
+
 async def test_questions_are_there_before_their_answers(signed_in, write, story):
     await write(story("submitted"))
     text = (await open_page(signed_in)).text
@@ -164,6 +177,8 @@ async def test_the_timeline_tells_the_story_in_order(signed_in, write, story):
         "Report received by Dr Anil Rao",
         "Report delivered",
     ]
+    assert text.count("Records complete") == 1
+    assert "Offered to a specialist" not in text
     places = [text.index(words) for words in expected]
     assert places == sorted(places)
 
