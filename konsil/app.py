@@ -5,6 +5,7 @@ The layout is that of docs/decisions; the HTTP addresses are those of https://hl
 
 import asyncio
 import logging
+import time
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,6 +48,7 @@ from smart_app.routes import in_process
 
 _log = logging.getLogger("konsil")
 _mib = 1024 * 1024
+_a_day_s = 24 * 3600  # no pull takes longer; what is staged since then was left by a crash
 _loader = Subject.system(
     "programmes",
     "system/Organization.ru system/HealthcareService.ru system/PlanDefinition.ru system/Questionnaire.ru "
@@ -97,11 +99,13 @@ async def open_database(stack: AsyncExitStack, settings: Settings, conninfo: str
 
 def build_parts(settings: Settings, database: Database) -> Parts:
     """Return what jobs and adapters share: sites, archives, blobs, the key that signs reports."""
+    blobs = Blobs.open(settings.blobs_url or settings.data_dir / "blobs")
+    blobs.sweep(_a_day_s, time.time())
     return Parts(
         database=database,
         sites=load_checked_sites(settings),
         archives=load_archives(settings.sites_dir),
-        blobs=Blobs.open(settings.blobs_url or settings.data_dir / "blobs"),
+        blobs=blobs,
         signer=Signer.open(settings.data_dir / "keys"),
         fhir_url=settings.fhir_url,
         dicomweb_url=settings.dicomweb_url,

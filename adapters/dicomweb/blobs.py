@@ -50,12 +50,14 @@ class StagedBlob:
         return self._hash.hexdigest()
 
     def close(self, *, sync: bool) -> None:
-        """Flush, to the disk itself if ``sync``."""
-        if not self._file.closed:
-            self._file.flush()
-            if sync:
-                os.fsync(self._file.fileno())
-            self._file.close()
+        """Flush, to the disk itself if ``sync``, also when the file was closed before to be read."""
+        self._file.close()
+        if sync:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def discard(self) -> None:
         """Forget the bytes."""
@@ -120,6 +122,10 @@ class Blobs:
 
     async def chunks(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield a blob's bytes in pieces of about 1 MiB. Raises BlobMissing."""
+        if self.local is not None:
+            async for chunk in _local_chunks(self.local / _key(sha256)):
+                yield chunk
+            return
         try:
             answer = await obstore.get_async(self.store, _key(sha256))
         except FileNotFoundError as error:
@@ -136,3 +142,16 @@ class Blobs:
                     path.unlink()
                     count += 1
         return count
+
+
+async def _local_chunks(path: Path) -> AsyncIterator[bytes]:
+    """Read in a thread, one piece in memory at a time."""
+    try:
+        file = await asyncio.to_thread(path.open, "rb", buffering=0)
+    except FileNotFoundError as error:
+        raise BlobMissing(path.name) from error
+    with file:
+        piece = await asyncio.to_thread(file.read, _chunk_bytes)
+        while piece:
+            yield piece
+            piece = await asyncio.to_thread(file.read, _chunk_bytes) if len(piece) == _chunk_bytes else b""

@@ -209,7 +209,7 @@ class _PullOfStudy:
         except PacsMissing:
             _log.info("study %s of %s: the archive has part of it no more", self.state.study_uid, self.state.site)
         finally:
-            await batch.commit()
+            await batch.finish()
 
     async def _publish(self) -> str:
         site, study = self.state.site, self.state.study_uid
@@ -230,33 +230,42 @@ class _PullOfStudy:
 
 
 class _Batch:
-    """A few instances at a time: read and kept side by side, then committed together."""
+    """A few instances at a time: read and kept side by side, committed together while the next ones arrive."""
 
     def __init__(self, pull: _PullOfStudy) -> None:
         self._pull = pull
         self._running: list[asyncio.Task[StoredInstance | Quarantined | None]] = []
+        self._committing: asyncio.Task[None] | None = None
 
     async def take_all(self, parts: AsyncIterator[StagedBlob]) -> None:
         async for staged in parts:
             self._running.append(asyncio.create_task(self._pull.intake.take(staged)))
             if len(self._running) >= _in_flight:
-                await self.commit()
+                if self._committing is not None:
+                    await self._committing
+                running, self._running = self._running, []
+                self._committing = asyncio.create_task(self._commit(running))
 
-    async def commit(self) -> None:
-        """Wait for what is running and commit what came out; the first failure is raised after the commit."""
-        running, self._running = self._running, []
-        if not running:
-            return
+    async def finish(self) -> None:
+        """Commit what is still under way, whatever went wrong before; then raise the first failure."""
+        try:
+            if self._committing is not None:
+                await self._committing
+        finally:
+            await self._commit(self._running)
+
+    async def _commit(self, running: list["asyncio.Task[StoredInstance | Quarantined | None]"]) -> None:
         outcomes = await asyncio.gather(*running, return_exceptions=True)
-        site = self._pull.state.site
-        async with self._pull.imaging.database.transaction(SUBJECT) as tx:
-            await imaging.store(tx.connection, site, [one for one in outcomes if isinstance(one, StoredInstance)])
-            for one in outcomes:
-                if isinstance(one, Quarantined):
+        stored = [one for one in outcomes if isinstance(one, StoredInstance)]
+        aside = [one for one in outcomes if isinstance(one, Quarantined)]
+        if stored or aside:
+            async with self._pull.imaging.database.transaction(SUBJECT) as tx:
+                await imaging.store(tx.connection, self._pull.state.site, stored)
+                for one in aside:
                     await imaging.put_aside(tx.connection, one)
-        for one in outcomes:
-            if isinstance(one, BaseException):
-                raise one
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
 
 async def _patient(tx: Transaction, reference: str) -> dict[str, Any]:

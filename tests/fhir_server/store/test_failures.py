@@ -35,6 +35,7 @@ async def test_connections_that_died_while_idle_cost_no_request(database, databa
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'konsil'"
+            " AND datname = current_database()"
         )
     await asyncio.sleep(0.1)
     for _ in range(10):
