@@ -5,8 +5,8 @@ The layout is that of docs/decisions; the HTTP addresses are those of https://hl
 
 import asyncio
 import logging
-import time
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass

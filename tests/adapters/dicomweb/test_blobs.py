@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 from adapters.dicomweb.blobs import Blobs
 
@@ -11,7 +12,7 @@ async def test_a_blob_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     synced, fsync = [], os.fsync
 
     def spy(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", spy)
