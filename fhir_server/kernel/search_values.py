@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from fhir_server.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
+from fhir_server.definitions import RESOURCE_TYPES, SearchParameter, search_parameters, ucum
 from fhir_server.kernel.instants import date_range
 from fhir_server.kernel.references import is_id, parse_reference
 
@@ -19,6 +19,7 @@ _prefixed = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)", re.DOTALL)
 _number = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _escaped = re.compile(r"\\([,|$\\])")
 _absolute = re.compile(r"(?:https?|urn):\S+", re.IGNORECASE)
+_near_distance = "50"
 _approximation = Decimal("0.1")
 
 
@@ -108,6 +109,15 @@ class MissingValue:
     missing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NearValue:
+    """A place and how far around it, in metres."""
+
+    latitude: Decimal
+    longitude: Decimal
+    distance_m: Decimal
+
+
 SearchValue = (
     StringValue
     | TokenValue
@@ -119,6 +129,7 @@ SearchValue = (
     | UriValue
     | CompositeValue
     | MissingValue
+    | NearValue
 )
 
 
@@ -172,7 +183,7 @@ def _parser(parameter: SearchParameter, modifier: str | None, resource_type: str
             parts = [_parser(known[code], None, resource_type, base_url) for _, code in parameter.components]
             return lambda text: _composite(text, parts)
         case "special":
-            raise ValueError("searching with it is not supported")
+            return _by_code[parameter.code]
         case _:
             return _by_type[parameter.type]
 
@@ -289,6 +300,29 @@ def _composite(text: str, parts: list[Parse]) -> CompositeValue:
     return CompositeValue(tuple(parse(part) for parse, part in zip(parts, written, strict=True)))
 
 
+def _near(text: str) -> NearValue:
+    """Read ``latitude|longitude|distance|unit``; without a unit the distance is in kilometres.
+
+    https://hl7.org/fhir/R4/location.html#search
+    """
+    latitude, longitude, distance, unit = (*(unescape(part) for part in split_escaped(text, "|")), "", "", "")[:4]
+    measure = ucum.unit(unit or "km")
+    if measure is None or measure.dimension != "m":
+        raise ValueError("its distance is in no unit of length of UCUM, such as km or [mi_i]")
+    place = NearValue(_decimal(latitude), _decimal(longitude), measure.to_base(_decimal(distance or _near_distance)))
+    if abs(place.latitude) > 90 or abs(place.longitude) > 180 or place.distance_m < 0:  # noqa: PLR2004 - degrees
+        raise ValueError("it is no place on earth: latitude from -90 to 90, longitude from -180 to 180, a distance")
+    return place
+
+
+def _list_id(text: str) -> ReferenceValue:
+    plain = text.removeprefix("List/")
+    if not is_id(plain):
+        raise ValueError("it is the id of a List; lists such as $current-problems are not kept here")
+    return ReferenceValue("List", plain)
+
+
+_by_code: dict[str, Parse] = {"near": _near, "_text": _string, "_content": _string, "_list": _list_id}
 _by_type: dict[str, Parse] = {
     "string": _string,
     "token": _token,
@@ -319,6 +353,8 @@ def modifiers(parameter: SearchParameter) -> frozenset[str]:
     allowed = _for_any_type | _for_type.get(parameter.type, frozenset())
     if parameter.type == "reference":
         allowed |= set(parameter.targets) or RESOURCE_TYPES
+    if parameter.code in {"_text", "_content", "_list"}:
+        return frozenset()
     if not parameter.code.endswith("identifier"):
         allowed -= {"of-type"}
     return allowed

@@ -4,14 +4,16 @@ https://hl7.org/fhir/R4/search.html#prefix. A searched value is the range ``[low
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Numeric, Text, and_, column, exists, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Numeric, Text, and_, column, exists, func, literal, or_, select
 
-from fhir_server.definitions import SearchParameter
+from fhir_server.definitions import SearchParameter, ucum
 from fhir_server.kernel.search_values import DateValue, NumberValue, QuantityValue
+from fhir_server.store.ranges import base_unit
 from fhir_server.store.sql import instant, unnested
-from fhir_server.store.tables.resources import column_name
+from fhir_server.store.tables.resources import column_name, may_be_range
 
 Condition = ColumnElement[bool]
 Ends = Callable[[Any, Any, Any, Any], Condition]  # (stored low, stored high, searched low, searched high)
@@ -27,6 +29,7 @@ _of_range: dict[str, Ends] = {
     "sa": lambda lo, _hi, _low, high: lo >= high,
     "eb": lambda _lo, hi, low, _high: hi <= low,
     "ap": lambda lo, hi, low, high: and_(lo < high, hi > low),
+    "po": lambda lo, hi, low, high: and_(lo < high, hi > low),
 }
 _of_envelope: dict[str, Ends] = {
     # What the envelope of several ranges must fulfil for one of them to match.
@@ -39,6 +42,7 @@ _of_envelope: dict[str, Ends] = {
     "sa": _of_range["gt"],
     "eb": _of_range["lt"],
     "ap": _of_range["ap"],
+    "po": _of_range["po"],
 }
 _of_moment: dict[str, Callable[[Any, Any, Any], Condition]] = {
     # A moment known to the millisecond is a range of one millisecond; on that grid these are the definitions above.
@@ -51,18 +55,30 @@ _of_moment: dict[str, Callable[[Any, Any, Any], Condition]] = {
     "sa": lambda at, _low, high: at >= high,
     "eb": lambda at, low, _high: at < low,
     "ap": lambda at, low, high: and_(at >= low, at < high),
+    "po": lambda at, low, high: and_(at >= low, at < high),
 }
-_of_number: dict[str, Callable[[Any, Any, Any, Any], Condition]] = {
-    "eq": lambda n, _value, low, high: and_(n >= low, n < high),
-    "ne": lambda n, _value, low, high: or_(n < low, n >= high),
-    "gt": lambda n, value, _low, _high: n > value,
-    "lt": lambda n, value, _low, _high: n < value,
-    "ge": lambda n, value, _low, _high: n >= value,
-    "le": lambda n, value, _low, _high: n <= value,
-    "sa": lambda n, _value, _low, high: n >= high,
-    "eb": lambda n, _value, low, _high: n < low,
-    "ap": lambda n, _value, low, high: and_(n >= low, n < high),
+_of_number: dict[str, Callable[[Any, Any, Any], Condition]] = {
+    # A stored number is exact, a stored Range is from its low to its high, both included. Only eq, ne and ap look at
+    # the precision a number was searched with: it is the range [low, high). The others compare with its exact value.
+    "eq": lambda lo, hi, asked: and_(lo >= asked.low, hi < asked.high),
+    "ne": lambda lo, hi, asked: or_(lo < asked.low, hi >= asked.high),
+    "gt": lambda _lo, hi, asked: hi > asked.value,
+    "lt": lambda lo, _hi, asked: lo < asked.value,
+    "ge": lambda _lo, hi, asked: hi >= asked.value,
+    "le": lambda lo, _hi, asked: lo <= asked.value,
+    "sa": lambda lo, _hi, asked: lo > asked.value,
+    "eb": lambda _lo, hi, asked: hi < asked.value,
+    "ap": lambda lo, hi, asked: and_(lo < asked.high, hi >= asked.low),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A searched number, bound."""
+
+    value: ColumnElement[Any]
+    low: ColumnElement[Any]
+    high: ColumnElement[Any]
 
 
 def compare_moment(at: ColumnElement[Any], value: DateValue) -> Condition:
@@ -70,40 +86,73 @@ def compare_moment(at: ColumnElement[Any], value: DateValue) -> Condition:
     return _of_moment[value.prefix](at, instant(value.low), instant(value.high))
 
 
+def compare_span(lo: ColumnElement[Any], hi: ColumnElement[Any], value: DateValue) -> Condition:
+    """Return the comparison of one stored span of time, ``[lo, hi)``."""
+    return _of_range[value.prefix](lo, hi, instant(value.low), instant(value.high))
+
+
 def compare_date(table: FromClause, parameter: SearchParameter, value: DateValue) -> Condition:
     """Return the comparison with a date column; several values are compared one by one behind their envelope."""
     lo, hi = table.c[column_name(parameter, "_lo")], table.c[column_name(parameter, "_hi")]
-    low, high = instant(value.low), instant(value.high)
     if not parameter.multiple:
-        return _of_range[value.prefix](lo, hi, low, high)
+        return compare_span(lo, hi, value)
     spans = unnested(table.c[column_name(parameter, "_all")])
-    one = _of_range[value.prefix](func.lower(spans.c.value), func.upper(spans.c.value), low, high)
+    one = compare_span(func.lower(spans.c.value), func.upper(spans.c.value), value)
     some = exists(select(literal(1)).select_from(spans).where(one))
-    return and_(_of_envelope[value.prefix](lo, hi, low, high), some)
+    return and_(_of_envelope[value.prefix](lo, hi, instant(value.low), instant(value.high)), some)
+
+
+def compare_one_number(number: ColumnElement[Any], value: NumberValue) -> Condition:
+    """Return the comparison of one stored number."""
+    return _compare(number, number, value)
 
 
 def compare_number(table: FromClause, parameter: SearchParameter, value: NumberValue) -> Condition:
     """Return the comparison with a number column."""
     numbers = table.c[column_name(parameter)]
     if not parameter.multiple:
-        return _compare(numbers[1], value)
+        return compare_one_number(numbers[1], value)
     each = unnested(numbers)
-    return exists(select(literal(1)).select_from(each).where(_compare(each.c.value, value)))
+    return exists(select(literal(1)).select_from(each).where(compare_one_number(each.c.value, value)))
+
+
+def compare_amount(
+    low: ColumnElement[Any], high: ColumnElement[Any], unit: ColumnElement[Any], value: QuantityValue
+) -> Condition:
+    """Return the comparison of one entry of a quantity column: as it was written, or in base units."""
+    in_base = _in_base(value)
+    if in_base is not None:
+        return and_(unit == literal(in_base.code, Text), _compare(low, high, in_base))
+    return and_(_has_unit(unit, value), _compare(low, high, value))
 
 
 def compare_quantity(table: FromClause, parameter: SearchParameter, value: QuantityValue) -> Condition:
-    """Return the comparison with a quantity column: number, and unit where one is asked for."""
+    """Return the comparison with a quantity column. A column of one quantity has it in base units second."""
     numbers, units = table.c[column_name(parameter)], table.c[column_name(parameter, "_unit")]
+    highs = table.c[column_name(parameter, "_hi")] if may_be_range(parameter) else None
     if not parameter.multiple:
-        return and_(_compare(numbers[1], value), _has_unit(units[1], value))
-    each = func.unnest(numbers, units).table_valued(column("number", Numeric), column("unit", Text)).render_derived()
-    fits = and_(_compare(each.c.number, value), _has_unit(each.c.unit, value))
-    return exists(select(literal(1)).select_from(each).where(fits))
+        place = 1 if _in_base(value) is None else 2
+        high = numbers[place] if highs is None else func.coalesce(highs[place], numbers[place])
+        return compare_amount(numbers[place], high, units[place], value)
+    arrays = (numbers, units) if highs is None else (numbers, units, highs)
+    names = (column("number", Numeric), column("unit", Text), column("high", Numeric))[: len(arrays)]
+    each = func.unnest(*arrays).table_valued(*names).render_derived()
+    high = each.c.number if highs is None else func.coalesce(each.c.high, each.c.number)
+    return exists(select(literal(1)).select_from(each).where(compare_amount(each.c.number, high, each.c.unit, value)))
 
 
-def _compare(number: ColumnElement[Any], value: NumberValue | QuantityValue) -> Condition:
-    bound = (literal(part, Numeric) for part in (value.value, value.low, value.high))
-    return _of_number[value.prefix](number, *bound)
+def _in_base(value: QuantityValue) -> QuantityValue | None:
+    """Return what is searched in base units, their dimension as its code; None when the unit is not one of UCUM."""
+    unit = ucum.unit(value.code) if value.system == ucum.SYSTEM and value.code else None
+    if unit is None:
+        return None
+    number, low, high = (unit.to_base(part) for part in (value.value, value.low, value.high))
+    return QuantityValue(value.prefix, number, low, high, None, base_unit(unit.dimension))
+
+
+def _compare(low: ColumnElement[Any], high: ColumnElement[Any], value: NumberValue | QuantityValue) -> Condition:
+    asked = _Number(*(literal(part, Numeric) for part in (value.value, value.low, value.high)))
+    return _of_number[value.prefix](low, high, asked)
 
 
 def _has_unit(unit: ColumnElement[Any], value: QuantityValue) -> Condition:
@@ -114,4 +163,4 @@ def _has_unit(unit: ColumnElement[Any], value: QuantityValue) -> Condition:
     if value.code is not None:
         code = literal(value.code, Text)
         return or_(func.split_part(unit, "|", 2) == code, func.split_part(unit, "|", 3) == code)
-    return true()
+    return func.strpos(unit, "|") > 0

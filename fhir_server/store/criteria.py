@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/search.html#modifiers
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -26,21 +26,23 @@ from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 
 from fhir_server.definitions import SearchParameter
 from fhir_server.kernel.errors import InvalidSearch
-from fhir_server.kernel.search_query import HAS, Criterion
+from fhir_server.kernel.search_criteria import HAS, AllOf, AnyOf, Criterion, Node, Not
 from fhir_server.kernel.search_values import (
+    CompositeValue,
     DateValue,
     MissingValue,
+    NearValue,
     NumberValue,
     QuantityValue,
     ReferenceValue,
-    SearchValue,
     StringValue,
     TokenValue,
-    TypedIdentifierValue,
     UriValue,
 )
-from fhir_server.store import comparisons
-from fhir_server.store.entries import LONGEST_STRING, bounded, fold, of_type_entry, token_entry
+from fhir_server.store import asked, comparisons, composites
+from fhir_server.store.entries import bounded, token_entry
+from fhir_server.store.full_text import in_content, in_narrative
+from fhir_server.store.places import near
 from fhir_server.store.sql import text_array, unnested
 from fhir_server.store.tables.resources import column_name, resource_table
 
@@ -51,18 +53,44 @@ Reach = Callable[[str, FromClause], Condition]
 
 def condition(criterion: Criterion, table: FromClause, resource_type: str, reach: Reach) -> Condition:
     """Return the criterion as a condition on ``table``. Raises InvalidSearch for what cannot be searched."""
+    if criterion.filter is not None:
+        return _filter(criterion.filter, table, resource_type, reach)
     if criterion.parameter is HAS:
         return _has(criterion, table, resource_type, reach)
+    if criterion.parameter.code == "_list":
+        return _listed(criterion, table, resource_type, reach)
     if criterion.chain is not None:
         return _chain(criterion, table, reach)
-    first = criterion.values[0]
-    if isinstance(first, MissingValue):
-        return or_(*(_missing(table, criterion.parameter, cast("MissingValue", value)) for value in criterion.values))
+    if isinstance(criterion.values[0], MissingValue):
+        missing = cast("tuple[MissingValue, ...]", criterion.values)
+        return or_(*(_missing(table, criterion.parameter, resource_type, value) for value in missing))
+    return _compared(criterion, table, resource_type)
+
+
+def _filter(node: Node, table: FromClause, resource_type: str, reach: Reach) -> Condition:
+    match node:
+        case AllOf(parts):
+            return and_(*(_filter(part, table, resource_type, reach) for part in parts))
+        case AnyOf(parts):
+            return or_(*(_filter(part, table, resource_type, reach) for part in parts))
+        case Not(part):
+            return _filter(part, table, resource_type, reach).is_not(True)
+        case _:
+            return condition(node, table, resource_type, reach)
+
+
+def _compared(criterion: Criterion, table: FromClause, resource_type: str) -> Condition:
     if criterion.parameter.code == "_id":
         return _id(table, criterion)
     if criterion.parameter.code == "_lastUpdated":
         dates = cast("tuple[DateValue, ...]", criterion.values)
         return or_(*(comparisons.compare_moment(table.c.last_updated, value) for value in dates))
+    if criterion.parameter.type == "token":
+        return _token(criterion, table, resource_type)
+    if criterion.parameter.type == "composite":
+        return _composite(criterion, table, resource_type)
+    if criterion.parameter.type == "special":
+        return _special[criterion.parameter.code](criterion, table)
     search = _by_type.get(criterion.parameter.type)
     if search is None:
         raise _unsupported(criterion)
@@ -80,16 +108,34 @@ def _id(table: FromClause, criterion: Criterion) -> Condition:
     return not_(found) if criterion.modifier == "not" else found
 
 
-def _missing(table: FromClause, parameter: SearchParameter, value: MissingValue) -> Condition:
+def _missing(table: FromClause, parameter: SearchParameter, resource_type: str, value: MissingValue) -> Condition:
     if parameter.code in ("_id", "_lastUpdated"):
         return literal(not value.missing)
-    if parameter.type in ("composite", "special"):
-        raise InvalidSearch(f"Searching by '{parameter.code}:missing' is not supported.")
-    column = table.c[column_name(parameter, "_lo" if parameter.type == "date" else "")]
+    if parameter.type == "composite":
+        missing = composites.is_missing(table, parameter, resource_type)
+        return missing if value.missing else not_(missing)
+    column = table.c[composites.present_column(parameter)]
     return column.is_(None) if value.missing else column.is_not(None)
 
 
-def _overlaps(column: ColumnElement[Any], entries: list[str]) -> Condition:
+def _composite(criterion: Criterion, table: FromClause, resource_type: str) -> Condition:
+    """Narrow by the columns of the components, then ask whether it is one part that fulfils them all."""
+    parameters = composites.components(criterion.parameter, resource_type)
+    return or_(
+        *(
+            and_(
+                *(
+                    _compared(Criterion(one, values=(part,)), table, resource_type)
+                    for one, part in zip(parameters, value.parts, strict=True)
+                ),
+                composites.in_one_part(table, criterion.parameter, resource_type, value),
+            )
+            for value in cast("tuple[CompositeValue, ...]", criterion.values)
+        )
+    )
+
+
+def _overlaps(column: ColumnElement[Any], entries: Sequence[str]) -> Condition:
     return column.op("&&", is_comparison=True)(text_array(list(dict.fromkeys(entries))))
 
 
@@ -98,45 +144,37 @@ def _some(column: ColumnElement[Any], test: Callable[[ColumnElement[Any]], Condi
     return exists(select(literal(1)).select_from(entries).where(test(entries.c.value)))
 
 
-def _token(criterion: Criterion, table: FromClause) -> Condition:
+def _token(criterion: Criterion, table: FromClause, resource_type: str) -> Condition:
     column = table.c[column_name(criterion.parameter)]
-    if criterion.modifier in (None, "not", "of-type"):
-        found = _overlaps(column, [_token_value(value) for value in criterion.values])
-        return found.is_not(True) if criterion.modifier == "not" else found
     if criterion.modifier == "text":
         texts = cast("tuple[StringValue, ...]", criterion.values)
-        return or_(*(_some(column, _begins("~" + _folded(criterion, value))) for value in texts))
-    raise _unsupported(criterion)
-
-
-def _token_value(value: SearchValue) -> str:
-    if isinstance(value, TypedIdentifierValue):
-        return of_type_entry(value.system, value.code, value.value)
-    token = cast("TokenValue", value)
-    return token_entry(token.system, token.code)
+        return or_(*(_some(column, _begins("~" + asked.folded(criterion.parameter, value))) for value in texts))
+    wanted = asked.token(criterion.parameter, resource_type, criterion.modifier, criterion.values)
+    found = or_(
+        _overlaps(column, wanted.entries),
+        *(_some(column, _begins(prefix)) for prefix in wanted.prefixes),
+    )
+    return found.is_not(True) if criterion.modifier in ("not", "not-in") else found
 
 
 def _begins(prefix: str) -> Callable[[ColumnElement[Any]], Condition]:
     return lambda entry: func.starts_with(entry, literal(prefix, Text))
 
 
-def _folded(criterion: Criterion, value: StringValue) -> str:
-    folded = fold(value.text)
-    if len(folded) > LONGEST_STRING:
-        raise InvalidSearch(f"The value of '{criterion.parameter.code}' is longer than {LONGEST_STRING} characters.")
-    return folded
-
-
 def _string(criterion: Criterion, table: FromClause) -> Condition:
     column = table.c[column_name(criterion.parameter)]
     values = cast("tuple[StringValue, ...]", criterion.values)
+    texts = [asked.folded(criterion.parameter, value) for value in values if criterion.modifier != "exact"]
     if criterion.modifier == "contains":
-        parts = [folded for value in values if (folded := _folded(criterion, value).strip())]
-        return or_(false(), *(_some(column, _contains(part)) for part in parts))
+        return or_(false(), *(_some(column, _contains(text.strip())) for text in texts if text.strip()))
+    if criterion.modifier == "ends":
+        return or_(false(), *(_some(column, _ends(text)) for text in texts if text.strip()))
     if criterion.modifier == "exact":
         lexemes = [_lexeme(bounded("=" + value.text)) for value in values]
+    elif criterion.modifier == "equals":
+        lexemes = [_lexeme(text) for text in texts if text.strip()]
     else:
-        lexemes = [_lexeme(folded) + ":*" for value in values if (folded := _folded(criterion, value)).strip()]
+        lexemes = [_lexeme(text) + ":*" for text in texts if text.strip()]
     if not lexemes:
         return false()
     wanted = sql_cast(literal(" | ".join(lexemes), Text), TSQUERY)
@@ -148,6 +186,10 @@ def _contains(part: str) -> Callable[[ColumnElement[Any]], Condition]:
     return lambda entry: and_(not_(func.starts_with(entry, "=")), func.strpos(entry, wanted) > 0)
 
 
+def _ends(part: str) -> Callable[[ColumnElement[Any]], Condition]:
+    return lambda entry: and_(not_(func.starts_with(entry, "=")), func.right(entry, len(part)) == literal(part, Text))
+
+
 def _lexeme(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"'{escaped}'"
@@ -156,19 +198,12 @@ def _lexeme(text: str) -> str:
 def _reference(criterion: Criterion, table: FromClause) -> Condition:
     column = table.c[column_name(criterion.parameter)]
     if criterion.modifier == "identifier":
-        return _overlaps(column, ["#" + _token_value(value) for value in criterion.values])
+        tokens = cast("tuple[TokenValue, ...]", criterion.values)
+        return _overlaps(column, ["#" + token_entry(value.system, value.code) for value in tokens])
     if criterion.modifier in ("above", "below"):
         raise _unsupported(criterion)
     values = cast("tuple[ReferenceValue, ...]", criterion.values)
-    return _overlaps(column, [_reference_entry(value, criterion.parameter) for value in values])
-
-
-def _reference_entry(value: ReferenceValue, parameter: SearchParameter) -> str:
-    if value.id is None:
-        return bounded(value.url or "")
-    only = parameter.targets[0] if len(parameter.targets) == 1 else None
-    target = value.type or only
-    return f"{target}/{value.id}" if target else f"={value.id}"
+    return _overlaps(column, [asked.reference(value, criterion.parameter) for value in values])
 
 
 def _uri(criterion: Criterion, table: FromClause) -> Condition:
@@ -206,8 +241,31 @@ def _quantity(criterion: Criterion, table: FromClause) -> Condition:
     return or_(*(comparisons.compare_quantity(table, criterion.parameter, value) for value in values))
 
 
+def _listed(criterion: Criterion, table: FromClause, resource_type: str, reach: Reach) -> Condition:
+    """Return the condition that a List holds the row; the List has to be one the Subject may search."""
+    lists = resource_table("List").alias()
+    ids = [value.id for value in cast("tuple[ReferenceValue, ...]", criterion.values) if value.id]
+    prefix = f"{resource_type}/"
+    entries = unnested(lists.c.p_item)
+    members = (
+        select(func.substr(entries.c.value, len(prefix) + 1))
+        .select_from(lists.join(entries, true()))
+        .where(
+            lists.c.id == any_(text_array(ids)),
+            not_(lists.c.deleted),
+            reach("List", lists),
+            func.starts_with(entries.c.value, literal(prefix, Text)),
+        )
+    )
+    return table.c.id == any_(func.array(members.scalar_subquery(), type_=ARRAY(Text)))
+
+
+_special: dict[str, Callable[[Criterion, FromClause], Condition]] = {
+    "near": lambda criterion, table: near(table, cast("tuple[NearValue, ...]", criterion.values)),
+    "_text": lambda criterion, table: in_narrative(table, cast("tuple[StringValue, ...]", criterion.values)),
+    "_content": lambda criterion, table: in_content(table, cast("tuple[StringValue, ...]", criterion.values)),
+}
 _by_type: dict[str, Callable[[Criterion, FromClause], Condition]] = {
-    "token": _token,
     "string": _string,
     "reference": _reference,
     "uri": _uri,

@@ -43,5 +43,5 @@ def _refused() -> InvalidSearch:
 def _mac(key: bytes, query: SearchQuery, subject: Subject, payload: bytes) -> bytes:
     asked = [pair for pair in query.pairs if pair[0] not in ("_count", "_cursor", "_total")]
     scopes = [(scope.level, scope.resource_type, scope.interactions, scope.query) for scope in subject.scopes]
-    bound = [query.resource_type, asked, subject.reference, subject.patient, scopes]
+    bound = [query.resource_type, query.compartment, asked, subject.reference, subject.patient, scopes]
     return hmac.digest(key, msgspec.json.encode(bound) + b"\n" + payload, hashlib.sha256)[:_mac_length]

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/search.html and https://hl7.org/fhir/R4/compartmentdefin
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,9 @@ from fhir_server.definitions import (
     compartments,
     compile_expression,
 )
-from fhir_server.store import entries, ranges
+from fhir_server.store import entries, places, ranges
+from fhir_server.store.composites import Plan, composite_plan, fill_composites
+from fhir_server.store.full_text import narrative
 from fhir_server.store.tables.resources import column_name, indexed_parameters
 
 Json = dict[str, Any]
@@ -25,6 +28,7 @@ _arrays = {
     "string": entries.strings,
     "reference": entries.references,
     "uri": entries.uris,
+    "special": places.positions,
 }
 
 
@@ -36,6 +40,10 @@ def index_columns(resource: Json) -> Columns:
         found = evaluate(resource)
         if found:
             fill(found, columns)
+    fill_composites(_composites(resource_type), resource, columns)
+    text = narrative(resource)
+    if text:
+        columns["narrative"] = text
     lies_in = _compartments(resource, columns)
     if lies_in:
         columns["compartments"] = lies_in
@@ -48,6 +56,11 @@ def _plan(resource_type: str) -> tuple[tuple[Callable[[Json], list[TypedValue]],
         (compile_expression(parameter.expression, resource_type), _filler(parameter))
         for parameter in indexed_parameters(resource_type)
     )
+
+
+@cache
+def _composites(resource_type: str) -> Plan:
+    return composite_plan(resource_type, _filler)
 
 
 def _filler(parameter: SearchParameter) -> Fill:
@@ -79,8 +92,15 @@ def _fill_date(values: list[TypedValue], columns: Columns, column: str, *, multi
 def _fill_quantity(values: list[TypedValue], columns: Columns, column: str) -> None:
     found = ranges.quantities(values)
     if found:
-        columns[column] = [value for value, _ in found]
-        columns[column + "_unit"] = [unit for _, unit in found]
+        columns[column] = [number(amount.low) for amount in found]
+        columns[column + "_unit"] = [amount.unit for amount in found]
+        if any(amount.high != amount.low for amount in found):
+            columns[column + "_hi"] = [number(amount.high) for amount in found]
+
+
+def number(value: Decimal) -> Decimal | str:
+    """Return the number as JSON can hold it: infinity is a text to JSON, and a number again to PostgreSQL."""
+    return value if value.is_finite() else str(value)
 
 
 @cache

@@ -6,15 +6,16 @@ https://hl7.org/fhir/R4/search.html#date and https://hl7.org/fhir/R4/search.html
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from fhir_server.definitions import TypedValue
+from fhir_server.definitions import TypedValue, ucum
 from fhir_server.kernel.instants import EARLIEST, LATEST, date_range
 
 Json = dict[str, Any]
 _dates = frozenset({"date", "dateTime", "instant"})  # a choice may also hold a string such as "childhood"
 _most_digits = 1000
 Span = tuple[datetime, datetime]
+_infinity = Decimal("Infinity")
 _currencies = "urn:iso:std:iso:4217"
 
 
@@ -54,21 +55,60 @@ def _is_number(value: Any) -> bool:
     return abs(Decimal(value).adjusted()) < _most_digits
 
 
-def quantities(values: list[TypedValue]) -> list[tuple[Decimal, str]]:
-    """Return each quantity's value with its unit as ``system|code|unit``."""
-    return [quantity for value, kind in values for quantity in _quantity(value, kind)]
+class Amount(NamedTuple):
+    """An entry of a quantity column: from ``low`` to ``high``, and the unit it is in.
+
+    As it was written the unit is ``system|code|unit``; in base units of UCUM it is their dimension after ``~``.
+    """
+
+    low: Decimal
+    high: Decimal
+    unit: str
 
 
-def _quantity(value: Any, type: str) -> Iterator[tuple[Decimal, str]]:
+def quantities(values: list[TypedValue]) -> list[Amount]:
+    """Return each quantity as it was written, then each once more in base units where its unit is one of UCUM.
+
+    A column of one quantity thus has what was written first, what it is in base units second.
+    """
+    written = [found for value, kind in values if (found := _quantity(value, kind)) is not None]
+    in_base = (_in_base(amount) for amount in written)
+    return written + [amount for amount in in_base if amount is not None]
+
+
+def base_unit(unit: str) -> str:
+    """Return what entries in base units of this dimension have as their unit."""
+    return f"~{unit}"
+
+
+def _quantity(value: Any, type: str) -> Amount | None:
     if not isinstance(value, dict):
-        return
+        return None
     if type == "SampledData":
-        yield from _quantity(value.get("origin"), "Quantity")
-    elif type == "Range":
-        yield from _quantity(value.get("low"), "Quantity")
-        yield from _quantity(value.get("high"), "Quantity")
-    elif _is_number(value.get("value")):
-        if type == "Money":
-            yield Decimal(value["value"]), f"{_currencies}|{value.get('currency', '')}|{value.get('currency', '')}"
-        else:
-            yield Decimal(value["value"]), f"{value.get('system', '')}|{value.get('code', '')}|{value.get('unit', '')}"
+        return _quantity(value.get("origin"), "Quantity")
+    if type == "Range":
+        return _range(_quantity(value.get("low"), "Quantity"), _quantity(value.get("high"), "Quantity"))
+    if not _is_number(value.get("value")):
+        return None
+    number = Decimal(value["value"])
+    if type == "Money":
+        currency = value.get("currency", "")
+        return Amount(number, number, f"{_currencies}|{currency}|{currency}")
+    return Amount(number, number, f"{value.get('system', '')}|{value.get('code', '')}|{value.get('unit', '')}")
+
+
+def _range(low: Amount | None, high: Amount | None) -> Amount | None:
+    """Return the range; an end that is missing is open. The unit is that of the first end that is there."""
+    if low is None or high is None:
+        there = low or high
+        return there and Amount(low.low if low else -_infinity, high.high if high else _infinity, there.unit)
+    return Amount(min(low.low, high.high), max(low.low, high.high), low.unit)
+
+
+def _in_base(amount: Amount) -> Amount | None:
+    system, code, _ = amount.unit.split("|", 2)
+    unit = ucum.unit(code) if system == ucum.SYSTEM else None
+    if unit is None:
+        return None
+    low, high = (end if end.is_infinite() else unit.to_base(end) for end in (amount.low, amount.high))
+    return Amount(low, high, base_unit(unit.dimension))

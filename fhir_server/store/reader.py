@@ -124,6 +124,15 @@ class Reader:
         more = await included(self._connection, self.subject, query, page.matches)
         return SearchPage(page.matches, more, page.total, page.next)
 
+    async def search_types(self, queries: Sequence[SearchQuery]) -> SearchPage:
+        """Return one page of matches over several types, as ``parse_searches`` asks for them, and what they include."""
+        await self._flush()
+        page = await searching.search_types(self._connection, self.subject, self._key, queries)
+        if not queries[0].include and not queries[0].revinclude:
+            return page
+        more = await included(self._connection, self.subject, queries[0], page.matches)
+        return SearchPage(page.matches, more, page.total, page.next)
+
     async def by_id(self, ids: Mapping[str, Collection[str]], interaction: str = "r") -> dict[tuple[str, str], Stored]:
         """Return by (type, id) what there is of ``{type: ids}``; what is absent, hidden or deleted is left out."""
         await self._flush()

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from psycopg import AsyncConnection, AsyncCursor
 from sqlalchemy import ColumnElement, FromClause, Text, bindparam, column, func, literal
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -54,6 +54,11 @@ def text_array(values: Sequence[str]) -> ColumnElement[Any]:
 def unnested(array: ColumnElement[Any]) -> FromClause:
     """Return the elements of an array column as rows with one column ``value``."""
     return func.unnest(array).table_valued(column("value", cast("ARRAY[Any]", array.type).item_type)).render_derived()
+
+
+def listed(array: ColumnElement[Any]) -> FromClause:
+    """Return the elements of a JSON array as rows with one column ``value``."""
+    return func.jsonb_array_elements(array).table_valued(column("value", JSONB)).render_derived()
 
 
 def instant(value: Any) -> ColumnElement[Any]:

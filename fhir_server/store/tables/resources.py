@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from sqlalchemy import Boolean, Column, Integer, Numeric, Table, Text
-from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP, TSTZRANGE
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, TSTZRANGE
 
 from fhir_server.definitions import RESOURCE_TYPES, SearchParameter, search_parameters
 from fhir_server.store.tables import metadata
@@ -20,17 +20,30 @@ _text_arrays = {"token", "string", "reference", "uri"}
 
 
 def indexed_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
-    """Return the parameters that have columns of their own: all but _id, _lastUpdated, composite and special ones."""
+    """Return the parameters that have columns of their own: all but _id, _lastUpdated and composite ones."""
     return tuple(
         parameter
         for parameter in search_parameters(resource_type).values()
-        if parameter.code not in _own_columns and parameter.type not in ("composite", "special")
+        if parameter.code not in _own_columns and parameter.type != "composite"
     )
 
 
+def composite_parameters(resource_type: str) -> tuple[SearchParameter, ...]:
+    """Return the composite parameters, whose columns only say what those of their components do not."""
+    return tuple(parameter for parameter in search_parameters(resource_type).values() if parameter.type == "composite")
+
+
 def column_name(parameter: SearchParameter, suffix: str = "") -> str:
-    """Return the column of a parameter; dates have ``_lo`` ``_hi`` ``_all``, quantities ``_unit`` beside the value."""
+    """Return the column of a parameter; dates have ``_lo`` ``_hi`` ``_all``, quantities ``_unit`` beside the value.
+
+    A quantity that may be a Range has ``_hi`` too, filled where one is.
+    """
     return f"p_{parameter.column}{suffix}"
+
+
+def may_be_range(parameter: SearchParameter) -> bool:
+    """Tell whether a quantity parameter can meet a Range."""
+    return "Range" in parameter.expression
 
 
 def _columns(parameter: SearchParameter) -> Iterator[Column[object]]:
@@ -45,12 +58,15 @@ def _columns(parameter: SearchParameter) -> Iterator[Column[object]]:
         yield Column(column_name(parameter), ARRAY(Numeric))
         if parameter.type == "quantity":
             yield Column(column_name(parameter, "_unit"), texts)
+            if may_be_range(parameter):
+                yield Column(column_name(parameter, "_hi"), ARRAY(Numeric))
 
 
 @cache
 def resource_table(resource_type: str) -> Table:
     """Return the table of a resource type, ``fhir.patient`` for Patient."""
     columns = [column for parameter in indexed_parameters(resource_type) for column in _columns(parameter)]
+    columns += [Column(column_name(parameter), JSONB) for parameter in composite_parameters(resource_type)]
     return Table(
         resource_type.lower(),
         metadata,
@@ -61,6 +77,7 @@ def resource_table(resource_type: str) -> Table:
         Column("method", Text, nullable=False),
         Column("body", Text, nullable=False),
         Column("compartments", texts),
+        Column("narrative", Text),
         *columns,
         schema="fhir",
     )
@@ -76,6 +93,11 @@ def _index(table: str, column: str, using: str, suffix: str = "") -> str:
     return f"CREATE INDEX {name}_idx ON fhir.{table} USING {using} WHERE {column}{suffix} IS NOT NULL;"
 
 
+def _base_index(table: str, column: str) -> str:
+    """Return the index over quantities in base units."""
+    return f"CREATE INDEX {table[:24]}_{column[:32]}_base ON fhir.{table} (({column}[2])) WHERE {column} IS NOT NULL;"
+
+
 def index_statements(resource_type: str) -> Iterator[str]:
     """Return the CREATE INDEX statements of a type's table.
 
@@ -85,6 +107,7 @@ def index_statements(resource_type: str) -> Iterator[str]:
     table = resource_type.lower()
     yield f"CREATE INDEX {table}_last_updated_idx ON fhir.{table} (last_updated);"
     yield _index(table, "compartments", "gin (compartments)")
+    yield _index(table, "narrative", "gin (to_tsvector('simple', narrative))")
     for parameter in indexed_parameters(resource_type):
         column = column_name(parameter)
         if parameter.type == "string":
@@ -96,3 +119,5 @@ def index_statements(resource_type: str) -> Iterator[str]:
             yield _index(table, column + "_hi", f"btree ({column}_hi)")
         elif not parameter.multiple:
             yield _index(table, column, f"btree (({column}[1]))")
+            if parameter.type == "quantity":
+                yield _base_index(table, column)

@@ -35,7 +35,7 @@ def _base(value, code):
         (("1", "mL/min/{1.73_m2}"), ("1", "mL/min")),
         (("12", "%"), ("0.12", "1")),
         (("24", "umol/(24.h)"), ("1", "umol/h")),
-        (("1", "dar"), ("1000", "m2")),
+        (("1", "dar"), ("10", "m2")),
     ],
 )
 def test_one_quantity_in_two_units_is_one_quantity_in_base_units(one, other):

@@ -51,7 +51,7 @@ def test_an_unknown_modifier_is_refused_with_the_known_ones():
     assert "no modifier" in _refusal("Patient", ("name:", "x"))
 
 
-@pytest.mark.parametrize("code", ["_text", "_content", "_filter", "_query", "_list", "_type", "_contained"])
+@pytest.mark.parametrize("code", ["_query", "_score", "_contained", "_containedType"])
 def test_parameters_of_the_specification_that_are_not_built_say_so(code):
     assert "not supported" in _refusal("Patient", (code, "x"))
 
@@ -67,9 +67,9 @@ def test_an_unknown_resource_type_is_refused():
 
 
 def test_lenient_handling_leaves_out_the_unknown_and_says_what():
-    query = _query("Patient", ("nmae", "x"), ("name", "y"), ("_text", "z"), lenient=True)
+    query = _query("Patient", ("nmae", "x"), ("name", "y"), ("_query", "z"), lenient=True)
     assert [c.parameter.code for c in query.criteria] == ["name"]
-    assert query.ignored == ("nmae", "_text")
+    assert query.ignored == ("nmae", "_query")
     assert query.pairs == (("name", "y"),)
 
 

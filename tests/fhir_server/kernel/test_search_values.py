@@ -158,7 +158,7 @@ def test_composites_are_tuples_of_their_components():
         ("Observation", "code-value-quantity", "a$1$2", None),
         ("Patient", "gender", "yes", "missing"),
         ("Patient", "identifier", "s|v", "of-type"),
-        ("Location", "near", "1|2", None),
+        ("Location", "near", "91|2", None),
     ],
 )
 def test_malformed_values_are_refused_without_repeating_them(resource_type, code, text, modifier):
