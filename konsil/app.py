@@ -77,7 +77,9 @@ async def built(settings: Settings, conninfo: str) -> AsyncIterator[Konsil]:
         await load_programmes(database, settings.programmes)
         metrics = MessageMetrics()
         intake = Intake(database, parts.sites, enqueue=jobs.enqueue, metrics=metrics)
-        http = build_http(stack, settings, parts, intake, metrics)
+        who = partial(authenticate, database)
+        messages = Service(database, who, parts.sites, intake, settings.mllp_port, jobs.enqueue)
+        http = build_http(stack, settings, parts, messages, metrics)
         mllp = build_mllp(settings, parts, intake)
         if settings.worker:
             delivery = Delivery(database, conninfo, parts.sites.destinations, enqueue=jobs.enqueue, metrics=metrics)
@@ -120,7 +122,7 @@ async def load_programmes(database: Database, names: Sequence[str]) -> None:
 
 
 def build_http(
-    stack: AsyncExitStack, settings: Settings, parts: Parts, intake: Intake, metrics: MessageMetrics
+    stack: AsyncExitStack, settings: Settings, parts: Parts, messages: Service, metrics: MessageMetrics
 ) -> FastAPI:
     """Return the HTTP application: FHIR, DICOMweb, HL7 v2, the web app, health, metrics and the published keys."""
     app = build_app(
@@ -135,7 +137,7 @@ def build_http(
     app.router.routes.append(
         Mount("/dicomweb", build_dicomweb(parts.database, who, parts.blobs, base_url=settings.dicomweb_url))
     )
-    app.router.routes.extend(build_hl7v2(Service(parts.database, who, parts.sites, intake)))
+    app.router.routes.extend(build_hl7v2(messages))
     client = in_process(app, settings.root_url)
     stack.push_async_callback(client.aclose)
     app.router.routes.extend(build_web_app(client, secure=settings.root_url.startswith("https://")))

@@ -37,12 +37,11 @@ class FhirClient:
 
     async def get(self, path: str, *, accept: str, params: Iterable[tuple[str, str]] = ()) -> httpx.Response:
         """Return the response to a GET. Raises NotSignedIn or ApiRefused for anything but success."""
-        response = await self._http.get(path, params=list(params), headers={**self._headers, "Accept": accept})
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise NotSignedIn(response.status_code)
-        if not response.is_success:
-            raise ApiRefused(response.status_code)
-        return response
+        return _checked(await self._http.get(path, params=list(params), headers={**self._headers, "Accept": accept}))
+
+    async def post(self, path: str) -> httpx.Response:
+        """Return the response to a POST without a body. Raises NotSignedIn or ApiRefused for anything but success."""
+        return _checked(await self._http.post(path, headers=self._headers))
 
     async def read(self, reference: str) -> Resource | None:
         """Return the resource at ``Type/id``; None when it is absent, hidden, or not of this server."""
@@ -108,6 +107,14 @@ class FhirClient:
             return ""
         _, found, rest = url.partition("/fhir/")
         return f"/fhir/{rest}" if found else ""
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise NotSignedIn(response.status_code)
+    if not response.is_success:
+        raise ApiRefused(response.status_code)
+    return response
 
 
 def _object(response: httpx.Response) -> Resource:

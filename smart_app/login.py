@@ -33,7 +33,7 @@ class Login:
 
     async def submit(self, request: Request) -> Response:
         """POST of the form."""
-        if not _is_own_form(request):
+        if not is_own_form(request):
             return _form("/app/", "The form was sent from another site. Sign in here.", 403)
         form = await request.form()
         token, destination = str(form.get("token", "")).strip(), safe_next(str(form.get("next", "")))
@@ -54,7 +54,7 @@ class Login:
     async def leave(self, request: Request) -> Response:
         """POST: end the session."""
         response = RedirectResponse("/app/login", status_code=303)
-        if _is_own_form(request):
+        if is_own_form(request):
             self.edge.sessions.close(request.cookies.get(self.edge.cookie, ""))
             self.edge.drop_cookie(response)
         return response
@@ -96,8 +96,8 @@ async def _is_valid(edge: Edge, token: str) -> bool:
     return True
 
 
-def _is_own_form(request: Request) -> bool:
-    """Whether the browser says the form is ours; both headers are out of a page's reach."""
+def is_own_form(request: Request) -> bool:
+    """Tell whether the browser says the form is ours; both headers are out of a page's reach."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"

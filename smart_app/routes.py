@@ -22,6 +22,7 @@ from smart_app.content import build_content_routes
 from smart_app.edge import FOLDER, Edge, render, to_login
 from smart_app.fhir_client import ApiRefused, NotSignedIn
 from smart_app.login import build_login_routes
+from smart_app.messages import build_message_routes
 from smart_app.security_headers import SecurityHeaders
 from smart_app.session import Sessions
 
@@ -43,6 +44,7 @@ def build_routes(
             Route("/cases/{id}", _case_page(edge), methods=["GET"]),
             *build_login_routes(edge),
             *build_content_routes(edge),
+            *build_message_routes(edge),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
         middleware=[Middleware(SecurityHeaders)],

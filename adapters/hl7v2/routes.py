@@ -1,12 +1,13 @@
-"""HL7 v2 over HTTP at /hl7v2: a message is posted, its acknowledgement is the answer.
+"""HL7 v2 over HTTP at /hl7v2: a message is posted, its acknowledgement is the answer; and what operators need.
 
 https://hapifhir.github.io/hapi-hl7v2/hapi-hl7overhttp/specification.html: whatever the acknowledgement says, the HTTP
-status is 200. Whoever posts needs the scope ``system/MessageHeader.c``.
+status is 200. Every request needs a ``system/MessageHeader`` scope and leaves a row in the audit trail.
 """
 
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -15,9 +16,11 @@ from starlette.types import Receive, Scope, Send
 
 from adapters.hl7v2.framing import CR, FS, VT
 from adapters.hl7v2.header import split_messages
+from adapters.hl7v2.message_api import MessageApi
 from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.sites import Sites
+from fhir_server.kernel import json
 from fhir_server.kernel.errors import FhirError, Forbidden, InvalidRequest, UnsupportedMediaType
 from fhir_server.kernel.subject import Subject
 from fhir_server.rest import errors
@@ -25,6 +28,7 @@ from fhir_server.rest.body import read_body
 from fhir_server.rest.edge import Authenticate
 from fhir_server.store.audit import AuditRow
 from fhir_server.store.database import Database
+from fhir_server.store.wiring import Enqueue
 
 TYPE = "MessageHeader"
 """The type whose scopes open this service: c to send, s to list, r to read, u to replay and hold."""
@@ -34,12 +38,14 @@ _MEDIA_TYPES = ("x-application/hl7-v2+er7", "application/hl7-v2+er7", "applicati
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all requests share."""
+    """What all requests share; ``port`` is the one whose senders a replay of an unclaimed message may belong to."""
 
     database: Database
     authenticate: Authenticate
     sites: Sites
     intake: Intake
+    port: int = 0
+    enqueue: Enqueue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,11 @@ class Call:
     service: Service
     request: Request
     subject: Subject
+
+    @property
+    def id(self) -> int:
+        """The id in the path."""
+        return int(self.request.path_params["id"])
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -95,8 +106,31 @@ class Endpoint:
 
 
 def build_routes(service: Service) -> list[Route]:
-    """Return the routes to send messages to, for the server's route list."""
-    return [Route("/hl7v2", Endpoint(service, "c", "hl7v2 receive", _receive), methods=["POST"])]
+    """Return the routes for senders and operators, for the server's route list."""
+    api = MessageApi(service.database, service.sites, port=service.port, enqueue=service.enqueue)
+    inbox, outbox = "/hl7v2/messages", "/hl7v2/outbox"
+    table: tuple[tuple[str, str, str, str, Handler], ...] = (
+        ("POST", "/hl7v2", "c", "receive", _receive),
+        ("GET", inbox, "s", "list", _json(lambda call: api.listed(call.subject, call.request.query_params))),
+        ("GET", inbox + "/{id:int}", "r", "show", _json(lambda call: api.shown(call.id))),
+        ("POST", inbox + "/{id:int}/replay", "u", "replay", _json(lambda call: api.replayed(call.id))),
+        ("POST", inbox + "/{id:int}/hold", "u", "hold", _json(lambda call: api.held(call.id))),
+        ("POST", inbox + "/{id:int}/pass", "u", "pass", _json(lambda call: api.passed(call.id))),
+        ("GET", outbox, "s", "list outgoing", _json(lambda call: api.outgoing(call.request.query_params))),
+        ("POST", outbox + "/{id:int}/resend", "u", "resend", _json(lambda call: api.resent(call.id))),
+        ("POST", outbox + "/{id:int}/skip", "u", "skip", _json(lambda call: api.skipped(call.id))),
+    )
+    return [
+        Route(path, Endpoint(service, interaction, f"hl7v2 {action}", handler), methods=[method])
+        for method, path, interaction, action, handler in table
+    ]
+
+
+def _json(work: Callable[[Call], Awaitable[dict[str, Any]]]) -> Handler:
+    async def answer(call: Call) -> Response:
+        return Response(json.encode(await work(call)), media_type="application/json")
+
+    return answer
 
 
 def _require(subject: Subject, interaction: str) -> None:

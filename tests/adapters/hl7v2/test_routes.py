@@ -4,6 +4,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from adapters.hl7v2 import delivery
 from adapters.hl7v2.ack import Acknowledgement
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.replay import list_messages
@@ -89,3 +90,85 @@ async def test_every_request_and_refusal_is_in_the_audit_trail(http, database, a
         )
         rows = await cursor.fetchall()
     assert rows == [("hl7v2 receive", 200, "MessageHeader"), ("hl7v2 receive", 403, "MessageHeader")]
+
+
+async def received(http, control_id: str, **changes) -> int:
+    raw = changes.pop("raw")
+    await http("POST", "/hl7v2", content=raw)
+    rows = (await http("GET", "/hl7v2/messages?count=200")).json()["messages"]
+    return next(row["id"] for row in rows if row["control_id"] == control_id)
+
+
+async def test_messages_are_listed_by_status_site_type_and_error_page_by_page(http, adt):
+    for n in range(3):
+        await http("POST", "/hl7v2", content=adt(f"HL{n}", mrn="", event="A08"))
+    url = "/hl7v2/messages?status=failed&site=lakeside&type=ADT%5EA08&error=101&location=PID%5E1%5E3&count=2"
+    first = (await http("GET", url)).json()
+    assert [row["control_id"] for row in first["messages"]] == ["HL2", "HL1"]
+    second = (await http("GET", f"{url}&before={first['next']}")).json()
+    assert ([row["control_id"] for row in second["messages"]], second["next"]) == (["HL0"], None)
+    assert ("lakeside", "failed") in [(row["queue"], row["status"]) for row in first["backlog"]]
+    assert first["sites"] == ["hillside", "lakeside"]
+
+
+async def test_messages_are_listed_by_patient_for_whoever_may_read_the_patient(http, adt):
+    await http("POST", "/hl7v2", content=adt("HP1", mrn="HP1"))
+    shown = (await http("GET", f"/hl7v2/messages/{await received(http, 'HP2', raw=adt('HP2', mrn='HP1'))}")).json()
+    rows = (await http("GET", "/hl7v2/messages?count=200")).json()["messages"]
+    first = next(row["id"] for row in rows if row["control_id"] == "HP1")
+    resources = (await http("GET", f"/hl7v2/messages/{first}")).json()["resources"]
+    patient = next(name.split("/")[1] for name in resources if name.startswith("Patient/"))
+    both = "system/MessageHeader.s system/Patient.r"
+    found = (await http("GET", f"/hl7v2/messages?patient={patient}", scopes=both)).json()["messages"]
+    assert [row["control_id"] for row in found] == ["HP2", "HP1"]
+    assert (await http("GET", f"/hl7v2/messages?patient={patient}")).status_code == 403
+    assert shown["status"] == "processed"
+
+
+async def test_a_message_is_shown_as_a_tree_with_where_its_values_go(http, adt):
+    shown = (await http("GET", f"/hl7v2/messages/{await received(http, 'HS1', raw=adt('HS1', mrn='HS1'))}")).json()
+    pid = next(segment for segment in shown["segments"] if segment["name"] == "PID")
+    field = next(field for field in pid["fields"] if field["path"] == "PID-3")
+    assert [part["path"] for part in field["parts"]] == ["PID-3.1", "PID-3.4", "PID-3.5"]
+    assert field["parts"][0]["text"] == "HS1"
+    assert any(row["path"] == "Patient.birthDate" and row["value"] == "19610412" for row in shown["mapping"])
+    assert "MSA|AA|HS1" in shown["acknowledgement"]
+    assert not {"raw", "digest", "lane", "patient"} & shown.keys()
+
+
+async def test_a_message_is_replayed_held_and_passed_over_by_who_may_update(http, adt):
+    id = await received(http, "HR1", raw=adt("HR1", mrn=""))
+    assert (await http("POST", f"/hl7v2/messages/{id}/replay", scopes="system/MessageHeader.rs")).status_code == 403
+    replayed = (await http("POST", f"/hl7v2/messages/{id}/replay")).json()
+    assert (replayed["status"], replayed["error_code"]) == ("failed", "101")
+    assert (await http("POST", f"/hl7v2/messages/{id}/hold")).json() == {"status": "held"}
+    assert (await http("POST", f"/hl7v2/messages/{id}/pass")).json() == {"status": "passed"}
+    assert (await http("POST", f"/hl7v2/messages/{id}/pass")).status_code == 422
+
+
+@pytest.mark.parametrize(("url", "status"), [
+    ("/hl7v2/messages?sate=failed", 400), ("/hl7v2/messages?status=lost", 400), ("/hl7v2/messages?before=x", 400),
+    ("/hl7v2/messages/999999", 404), ("/hl7v2/messages/abc", 404), ("/hl7v2/messages?site=%27;--", 200),
+])  # fmt: skip
+async def test_a_request_that_means_nothing_is_told_so(http, url, status):
+    assert (await http("GET", url)).status_code == status
+
+
+async def test_outgoing_messages_are_listed_skipped_and_resent(http, database):
+    async with database.transaction(delivery.SUBJECT) as tx:
+        id = await delivery.enqueue_outbound(tx, "lakeside/report", "HO1", b"MSH|^~\\&|", "Task/1")
+    listed = (await http("GET", "/hl7v2/outbox?status=waiting")).json()
+    assert [(row["id"], row["control_id"]) for row in listed["messages"]] == [(id, "HO1")]
+    assert (await http("POST", f"/hl7v2/outbox/{id}/skip")).json() == {"status": "failed"}
+    assert (await http("POST", f"/hl7v2/outbox/{id}/resend")).json() == {"status": "waiting"}
+    assert (await http("POST", f"/hl7v2/outbox/{id}/resend")).status_code == 422
+
+
+async def test_whoever_looks_at_a_message_is_in_the_audit_trail_with_its_id(http, database, adt):
+    id = await received(http, "HA1", raw=adt("HA1", mrn="HA1"))
+    await http("GET", f"/hl7v2/messages/{id}", reference="Practitioner/operator")
+    async with database.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT action, outcome, id FROM fhir.audit WHERE subject = 'Practitioner/operator'"
+        )
+        assert await cursor.fetchall() == [("hl7v2 show", 200, str(id))]
