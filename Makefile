@@ -37,7 +37,7 @@ test-debian-postgresql: $(STAMP) ## Run the tests that touch the database on Deb
 run: $(STAMP) ## Serve FHIR at http://127.0.0.1:8000/fhir and MLLP at 2575
 	@$(BIN)/konsil serve
 
-lint: $(STAMP) ## Lint, format check, types, import contracts, Dockerfile, YAML
+lint: $(STAMP) ## Lint, format check, types, import contracts, Dockerfile, YAML, documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -45,6 +45,7 @@ lint: $(STAMP) ## Lint, format check, types, import contracts, Dockerfile, YAML
 	@$(BIN)/hadolint docker/Dockerfile
 	@$(BIN)/yamllint --strict docker mappings sites .pre-commit-config.yaml
 	@docker/check-no-registry-address
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --fix-only .
