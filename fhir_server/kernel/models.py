@@ -1,6 +1,6 @@
 """A second validator nobody here wrote: the R4B models of ``fhir.resources``, for where time does not matter.
 
-``konsil validate`` and the tests ask it; writes do not (docs/decisions/0014). https://pypi.org/project/fhir.resources/
+``konsil validate`` and the tests ask it; writes do not (docs/decisions/0014). https://github.com/nazrulworld/fhir.resources
 """
 
 from collections.abc import Iterator, Mapping

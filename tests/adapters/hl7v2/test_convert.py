@@ -15,7 +15,7 @@ from mappings.engine.errors import MappingLoadError
 from mappings.engine.mapping import load_base
 from mappings.hl7v2.library import FOLDER
 
-CORPUS = Path("/work/shared/corpus/hl7v2")
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "hl7v2"  # beside the checkout, where it is kept
 CONFIG = {
     "zone": "America/New_York",
     "mrn": ["LAKESIDE"],

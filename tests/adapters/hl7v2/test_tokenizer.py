@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from adapters.hl7v2.tokenizer import MalformedMessage, Message
 from adapters.hl7v2.tokenizer import Path as FieldPath
 
-CORPUS = Path("/work/shared/corpus/hl7v2")
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "hl7v2"  # beside the checkout, where it is kept
 
 PLAIN = (
     b"MSH|^~\\&|APP|FAC|KONSIL|HARBOR|20260302||ADT^A01^ADT_A01|1|P|2.5.1\r"
