@@ -135,7 +135,9 @@ def _same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and (str(one) == str(other) if isinstance(one, Decimal) else bool(one == other))
+    if isinstance(one, Decimal) or isinstance(other, Decimal):
+        return str(one) == str(other)  # what is stored as 7 is read back as an int
+    return type(one) is type(other) and bool(one == other)
 
 
 def _filled(stored: dict[str, Any], incoming: dict[str, Any]) -> dict[str, Any]:

@@ -148,8 +148,8 @@ def observation(resource: Resource, frame: Any, context: Context) -> Key:
 
 
 def attachment(_: Resource, frame: Any, context: Context) -> Key:
-    """The report or document an embedded file belongs to, with OBX-3 and its place there."""
-    around = context.built("document") or context.built("report")
+    """The report, document or order an embedded file belongs to, with OBX-3 and its place there."""
+    around = context.built("document") or context.built("report") or context.built("order")
     parent = around[0].reference if around else _message(context)
     return Key(f"{parent}|{frame.field(3)}|{frame.field(1) or frame.position}")
 
