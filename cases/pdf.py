@@ -82,7 +82,7 @@ def _data(content: ReportContent) -> dict[str, Any]:
         "limitations": _paragraphs(content.opinion.limitations),
         "answers": [_answer(number, answer) for number, answer in enumerate(content.opinion.answers, 1)],
         "records": [
-            {"date": record.date, "title": record.title, "source": record.source} for record in content.records
+            {"date": _day(record.date), "title": record.title, "source": record.source} for record in content.records
         ],
         "footer": " · ".join(part for part in (content.patient.name, content.patient.detail) if part),
         "signature": {
@@ -97,19 +97,27 @@ def _data(content: ReportContent) -> dict[str, Any]:
 
 
 def _facts(content: ReportContent, on: date) -> list[dict[str, str]]:
-    born = f"Born {content.birth_date}{_age(content.birth_date, on)}" if content.birth_date else ""
+    born = f"Born {_day(content.birth_date)}{_age(content.birth_date, on)}" if content.birth_date else ""
     return [
         _fact("Patient", content.patient.name, content.patient.detail),
         _fact("Date of birth and sex", " · ".join(part for part in (born, content.sex) if part), ""),
         _fact("Referring physician", content.referrer.name, content.referrer.detail),
         _fact("Specialist", content.specialist.name, content.specialist.detail),
-        _fact("Opinion requested", content.requested, ""),
+        _fact("Opinion requested", _day(content.requested), ""),
         _fact("Case number", content.case_number, ""),
     ]
 
 
 def _fact(label: str, value: str, detail: str) -> dict[str, str]:
     return {"label": label, "value": value or "not recorded", "detail": detail}
+
+
+def _day(text: str) -> str:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:  # a year or a month alone says no day
+        return text
+    return f"{day.day} {day:%b %Y}"
 
 
 def _age(birth_date: str, on: date) -> str:

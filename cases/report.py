@@ -11,8 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cases import pdf, report_document, report_people
+from cases.provenance import SOFTWARE
 from cases.report_answers import opinion
-from cases.report_content import Letterhead, ReportContent
+from cases.report_content import Letterhead, ReportContent, ReviewedRecord
 from cases.report_document import ReportIds, Sources
 from cases.signature import Signer
 from fhir_server.kernel.errors import Gone, NotFound, Unprocessable
@@ -107,12 +108,22 @@ def _content(ids: ReportIds, sources: Sources, programme: Letterhead, signer: Si
         referrer=report_people.referrer(sources.request, requester),
         specialist=report_people.practitioner(sources.author, role),
         opinion=opinion(sources.answers, sources.intake),
-        records=tuple(report_people.record(item) for item in sources.records),
+        records=_reviewed(sources),
         requested=_day(str(sources.request.get("authoredOn", "")), programme.time_zone),
         signed_at=_signed_at(sources.answers),
         document=f"urn:uuid:{ids.document}",
         key_id=signer.key_id,
     )
+
+
+def _reviewed(sources: Sources) -> tuple[ReviewedRecord, ...]:
+    """The records as the report lists them, oldest first."""
+    listed = [report_people.record(item, sources.senders.get(_address(item), "")) for item in sources.records]
+    return tuple(sorted(listed, key=lambda item: (item.date, item.title)))
+
+
+def _address(resource: Mapping[str, Any]) -> str:
+    return f"{resource['resourceType']}/{resource['id']}"
 
 
 def _day(written: str, time_zone: str) -> str:
@@ -141,9 +152,10 @@ async def _sources(
     request = await _need(tx, _first(answers.get("basedOn")), "QuestionnaireResponse.basedOn")
     _same_patient(answers, request)
     author = await _need(tx, answers.get("author"), "QuestionnaireResponse.author")
-    roles = [author] if author["resourceType"] == "PractitionerRole" else await _roles(tx, author)
+    roles = [author] if author["resourceType"] == "PractitionerRole" else await _roles(tx, author, programme.reference)
     if author["resourceType"] == "PractitionerRole":
         author = await _need(tx, author.get("practitioner"), "QuestionnaireResponse.author")
+    reviewed = [found for reference in dict.fromkeys(records) if (found := await _find(tx, reference))]
     return Sources(
         request=request,
         patient=await _need(tx, request.get("subject"), "ServiceRequest.subject"),
@@ -152,8 +164,19 @@ async def _sources(
         author=author,
         organization=await _need(tx, {"reference": programme.reference}, "Composition.custodian"),
         others=[item for item in (await _requester(tx, request), *roles[:1]) if item],
-        records=[found for reference in dict.fromkeys(records) if (found := await _find(tx, reference))],
+        records=reviewed,
+        senders={_address(item): await _sender(tx, _address(item)) for item in reviewed},
     )
+
+
+async def _sender(tx: Transaction, reference: str) -> str:
+    """Who sent a record, from the Provenance its message left; empty when none did."""
+    told = [stored.resource() for stored in await tx.reader.find("Provenance", target=reference)]
+    for provenance in sorted(told, key=lambda item: str(item["recorded"])):
+        for agent in provenance["agent"]:
+            if agent["who"].get("display") and agent["who"] != SOFTWARE:
+                return str(agent["who"]["display"])
+    return ""
 
 
 async def _requester(tx: Transaction, request: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -170,9 +193,11 @@ def _same_patient(answers: Mapping[str, Any], request: Mapping[str, Any]) -> Non
         )
 
 
-async def _roles(tx: Transaction, author: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = await tx.reader.find("PractitionerRole", practitioner=f"Practitioner/{author['id']}")
-    return [stored.resource() for stored in found]
+async def _roles(tx: Transaction, author: Mapping[str, Any], organization: str) -> list[dict[str, Any]]:
+    """The author's roles, those in the programme itself first."""
+    stored = await tx.reader.find("PractitionerRole", practitioner=f"Practitioner/{author['id']}")
+    roles = [item.resource() for item in stored]
+    return sorted(roles, key=lambda role: role.get("organization", {}).get("reference") != organization)
 
 
 async def _need(tx: Transaction, reference: Mapping[str, Any] | None, expression: str) -> dict[str, Any]:

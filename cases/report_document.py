@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/documents.html and https://hl7.org/fhir/R4/diagnosticrep
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -41,7 +41,10 @@ class ReportIds:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The resources a report is made from; ``records`` are those the specialist reviewed."""
+    """The resources a report is made from.
+
+    ``records`` are those the specialist reviewed, ``senders`` by their reference who sent them, where that is known.
+    """
 
     request: Mapping[str, Any]
     patient: Mapping[str, Any]
@@ -51,6 +54,7 @@ class Sources:
     organization: Mapping[str, Any]
     others: Sequence[Mapping[str, Any]]
     records: Sequence[Mapping[str, Any]]
+    senders: Mapping[str, str] = field(default_factory=dict)
 
 
 def binary(ids: ReportIds, content: ReportContent, data: bytes) -> dict[str, Any]:

@@ -60,15 +60,15 @@ def letterhead(
     return Letterhead(_reference(organization), name or own, lines, time_zone, paper)
 
 
-def record(resource: Mapping[str, Any]) -> ReviewedRecord:
-    """Return a reviewed record: its title, its clinical date, and who performed or keeps it."""
+def record(resource: Mapping[str, Any], sender: str = "") -> ReviewedRecord:
+    """Return a reviewed record: its title, its clinical date, and who sent it, else who performed or keeps it."""
     kind = str(resource["resourceType"])
     title = str(resource.get("description") or "") or next(
         (text for name in ("code", "type") if (text := _text(resource.get(name)))), _TITLES.get(kind, kind)
     )
     if kind == "ImagingStudy":
         title += _counts(resource)
-    return ReviewedRecord(_reference(resource), title, _date(resource), _source(resource))
+    return ReviewedRecord(_reference(resource), title, _date(resource), sender or _source(resource))
 
 
 def case_number(request: Mapping[str, Any]) -> str:
@@ -112,12 +112,12 @@ def _date(resource: Mapping[str, Any]) -> str:
 
 
 def _source(resource: Mapping[str, Any]) -> str:
-    for name in ("performer", "custodian", "author", "referrer"):
+    for name in ("performer", "custodian", "author"):
         value = resource.get(name, ())
         for reference in [value] if isinstance(value, Mapping) else value:
             if reference.get("display"):
                 return str(reference["display"])
-    return str(resource.get("meta", {}).get("source", "")).partition("#")[0]
+    return "Imaging archive" if resource["resourceType"] == "ImagingStudy" else ""
 
 
 def _counts(study: Mapping[str, Any]) -> str:

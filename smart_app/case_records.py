@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from smart_app import vocabulary as words
 from smart_app.case_sources import CaseSources
 from smart_app.case_view import person
-from smart_app.wording import code_in, concept_text, extension, person_name, show_day, show_time, target
+from smart_app.wording import code_in, concept_text, extension, person_name, show_day, show_time, show_times_in, target
 
 Resource = Mapping[str, Any]
 _UID_PREFIX = "urn:oid:"
@@ -224,5 +224,5 @@ def _delivery(task: Resource, sources: CaseSources, zone: ZoneInfo) -> Delivery:
         state=state,
         state_words=state_words,
         when=show_time(str(task.get("lastModified", "")), zone) if state == "arrived" else "",
-        proof=proof or (concept_text(task.get("statusReason")) if state == "missing" else ""),
+        proof=show_times_in(proof, zone) or (concept_text(task.get("statusReason")) if state == "missing" else ""),
     )

@@ -13,7 +13,7 @@ from smart_app import vocabulary as words
 from smart_app.case_records import arrival, is_left_open
 from smart_app.case_sources import CaseSources
 from smart_app.case_view import person, status_code, status_words
-from smart_app.wording import concept_text, moment, show_day, show_time, target
+from smart_app.wording import concept_text, moment, show_day, show_time, show_times_in, target
 
 Resource = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ def timeline(sources: CaseSources, zone: ZoneInfo) -> tuple[Day, ...]:
 
 def _event(event: _Dated, zone: ZoneInfo) -> Event:
     time = show_time(event.at, zone).rpartition(", ")[2]
-    return Event(time, event.what, event.detail, event.kind)
+    return Event(time, event.what, show_times_in(event.detail, zone), event.kind)
 
 
 def _requested(sources: CaseSources) -> Iterator[_Dated]:

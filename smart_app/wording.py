@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/datatypes.html
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from smart_app import vocabulary as words
 Resource = Mapping[str, Any]
 _RECORD_NUMBER = ("http://terminology.hl7.org/CodeSystem/v2-0203", "MR")
 _FILLER = ("http://terminology.hl7.org/CodeSystem/v2-0203", "FILL")
+_instant = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)")
 _NPI = "http://hl7.org/fhir/sid/us-npi"
 
 
@@ -109,6 +111,11 @@ def show_time(text: str, zone: ZoneInfo) -> str:
     """Return a dateTime as ``10 Mar 2026, 16:00 EDT``; a bare date without time."""
     found = moment(text)
     return f"{show_day(text, zone)}, {found.astimezone(zone):%H:%M %Z}" if found else show_day(text, zone)
+
+
+def show_times_in(text: str, zone: ZoneInfo) -> str:
+    """Return ``text`` with the instants a machine wrote into it as a person reads them."""
+    return _instant.sub(lambda found: show_time(found[0], zone), text)
 
 
 def age(birth_date: str, today: date) -> str:

@@ -105,6 +105,29 @@ async def test_the_document_names_the_person_behind_the_role_and_holds_what_it_r
     assert document["entry"][0]["resource"]["author"] == [{"reference": "Practitioner/cole", "display": "Dr Cole"}]
 
 
+async def test_a_record_names_who_sent_it_and_the_specialist_speaks_in_the_programmes_role(database, finalise):
+    elsewhere = {**PLACE[3], "id": "a-elsewhere", "specialty": [{"text": "Sports medicine"}]}
+    here = {**PLACE[3], "organization": {"reference": "Organization/harbor"}}
+    message = {
+        "resourceType": "Provenance",
+        "id": "message",
+        "target": [{"reference": "DiagnosticReport/pathology/_history/1"}],
+        "recorded": "2026-03-02T08:20:00-05:00",
+        "agent": [{"who": {"display": "LAKESIDE"}}],
+    }
+    async with database.transaction(EVERYTHING) as tx:
+        for resource in (elsewhere, here, message):
+            await tx.writer.update(resource)
+    meta = {"versionId": "11", "lastUpdated": "2026-03-10T20:00:00Z"}
+    final = await finalise(author={"reference": "Practitioner/cole"}, meta=meta)
+    document = await read(database, final.document)
+    sections = {section["title"]: section["text"]["div"] for section in document["entry"][0]["resource"]["section"]}
+    assert "<td>Pathology report</td><td>LAKESIDE</td>" in sections["Records reviewed"]
+    held = [entry["resource"]["id"] for entry in document["entry"]]
+    assert "harbor-cole" in held
+    assert "a-elsewhere" not in held
+
+
 async def test_finalising_twice_writes_once(database, finalise):
     first, again = await finalise(), await finalise()
     assert first == again

@@ -149,6 +149,12 @@ async def test_the_delivery_shows_its_proof(signed_in, write, story):
     assert "AA from EHR at LAKESIDE for H77001" in text
 
 
+async def test_the_time_inside_a_proof_is_told_as_any_other(signed_in, write, story, make):
+    await write(story("delivered"))
+    await write([make.delivery("completed", **make.proof("lakeside/report H77001 AA 2026-03-10T20:14:58.712Z"))])
+    assert "lakeside/report H77001 AA 10 Mar 2026, 16:14 EDT" in (await open_page(signed_in)).text
+
+
 async def test_a_delivery_that_needs_a_person_says_so(signed_in, write, story, make):
     await write(story("signed"))
     await write([make.delivery("on-hold", statusReason={"text": "The acknowledgement was lost"})])
