@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
-
 from adapters.dicomweb.part10 import Element, Header
 
 _inline_bytes = 1024
@@ -99,6 +97,8 @@ def _typed(vr: str, text: str) -> Any:
 
 
 def _charsets(value: bytes) -> list[str]:
+    from pydicom.charset import convert_encodings, python_encoding  # noqa: PLC0415 - pydicom takes half a second to load, which the server's start need not wait for
+
     names = [name.strip() for name in value.decode("ascii", "replace").strip("\0 ").split("\\")]
     known = [name for name in names if name in python_encoding]
     if not known:
@@ -117,6 +117,8 @@ def _decode(raw: bytes, charsets: list[str], vr: str) -> str:
             except (UnicodeDecodeError, LookupError):
                 continue
         return raw.decode("latin-1")
+    from pydicom.charset import decode_bytes  # noqa: PLC0415 - as above
+
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above
         delimiters = {0x5E, 0x3D, 0x5C} if vr == "PN" else {0x5C, 0x0A, 0x0C, 0x0D}

@@ -10,8 +10,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydicom.datadict import dictionary_VR
-
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -269,6 +267,8 @@ class _Scanner:
 
 
 def _known_vr(tag: int) -> str:
+    from pydicom.datadict import dictionary_VR  # noqa: PLC0415 - slow to load, and only implicit VR asks
+
     group, element = tag >> 16, tag & 0xFFFF
     if element == 0:
         return "UL"

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
-
 from adapters.dicomweb import dicomjson
 from adapters.dicomweb.part10 import is_uid
 from fhir_server.kernel import json
@@ -98,6 +96,8 @@ def _number(name: str, value: str) -> int:
 
 def _keyword(name: str) -> str:
     if len(name) == 8:  # noqa: PLR2004 - gggg and eeee
+        from pydicom.datadict import keyword_for_tag  # noqa: PLC0415 - half a second the start need not wait for
+
         try:
             return keyword_for_tag(int(name, 16))
         except ValueError:
@@ -108,6 +108,8 @@ def _keyword(name: str) -> str:
 def _tag(name: str) -> str:
     if len(name) == 8 and all(letter in "0123456789abcdefABCDEF" for letter in name):  # noqa: PLR2004 - as above
         return name.upper()
+    from pydicom.datadict import tag_for_keyword  # noqa: PLC0415 - as above
+
     tag = tag_for_keyword(name)
     if tag is None:
         raise InvalidSearch(f"includefield names no attribute we know: '{name}'.")

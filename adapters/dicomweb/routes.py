@@ -17,8 +17,9 @@ from starlette.types import Receive, Scope, Send
 from adapters.dicomweb import qido, wado
 from adapters.dicomweb.blobs import Blobs
 from adapters.dicomweb.frames import spans
+from adapters.dicomweb.look import parse_look
 from adapters.dicomweb.part10 import is_uid
-from adapters.dicomweb.render import Renderer, parse_look
+from adapters.dicomweb.render import Renderer
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import FhirError, Gone, InvalidRequest, NotAcceptable, NotFound
 from fhir_server.kernel.subject import Subject
