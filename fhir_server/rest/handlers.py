@@ -24,7 +24,7 @@ from fhir_server.interactions.history import (
 )
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.patches import MEDIA_TYPES, Patch, parse_patch, resource_patch
-from fhir_server.interactions.read import read
+from fhir_server.interactions.read import read_recorded
 from fhir_server.interactions.search import search, searchset
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.interactions.vread import vread
@@ -62,10 +62,7 @@ def known(call: Call) -> responses.Known:
 async def read_audited(call: Call, resource_type: str) -> Stored:
     """Return the current version of the call's resource; that it was read is in the audit trail."""
     resource_id = call.path("id") or ""
-    async with call.database.reading(call.subject) as reader:
-        stored = await read(_Reading(reader), resource_type, resource_id)
-    await _audit(call, resource_type, resource_id, stored.version)
-    return stored
+    return await read_recorded(call.database, call.subject, resource_type, resource_id, request_id=call.id)
 
 
 async def handle_vread(call: Call) -> Response:

@@ -20,6 +20,9 @@ _insert = (
     f"INSERT INTO fhir.audit ({', '.join(_columns)}) "
     f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in _types)})"
 ).encode()
+_insert_one = (
+    f"INSERT INTO fhir.audit ({', '.join(_columns)}) VALUES ({', '.join('%s' for _ in _columns)})"  # arrays cost more
+).encode()
 _most_rows = 500
 _longest_id = 64
 
@@ -81,10 +84,12 @@ class AuditLog:
         self._writing = None
 
     async def _write(self, rows: Sequence[AuditRow]) -> None:
-        columns = [list(column) for column in zip(*(row.values() for row in rows), strict=True)]
+        values = [row.values() for row in rows]
+        columns = [list(column) for column in zip(*values, strict=True)]
+        statement, arguments = (_insert_one, values[0]) if len(rows) == 1 else (_insert, columns)
         with translated():
             async with borrowed(self._pool, autocommit=True) as connection:  # one statement is one transaction
-                await connection.execute(_insert, columns, prepare=True)
+                await connection.execute(statement, arguments, prepare=True)
 
     async def close(self) -> None:
         """Wait until what is gathered is written."""

@@ -20,6 +20,7 @@ from fhir_server.store.history import ChangesPage, HistoryQuery, changes
 from fhir_server.store.includes import included
 from fhir_server.store.index import index_columns
 from fhir_server.store.records import HistoryPage, Method, SearchPage, Stored
+from fhir_server.store.sql import Statement
 
 __all__ = ["HistoryPage", "Reader", "SearchPage", "Stored"]
 
@@ -54,11 +55,24 @@ class Reader:
             raise Gone(f"{type}/{id} was deleted.")
         return stored
 
+    async def read_recorded(self, type: str, id: str, *, action: str, request_id: str | None) -> Stored:
+        """Read, and write that into the audit trail in the same statement. Not for use inside a transaction."""
+        grants = self.subject.require(type, "r")
+        who = {"subject": self.subject.reference, "agent": self.subject.name}
+        values = {**who, "action": action, "type": type, "request_id": request_id}
+        stored = await self._one(type, id, statements.read_recorded(type, grants), values)
+        if stored.deleted:
+            raise Gone(f"{type}/{id} was deleted.")
+        return stored
+
     async def _current(self, type: str, id: str, grants: Grants) -> Stored:
+        return await self._one(type, id, statements.read_current(type, grants), {})
+
+    async def _one(self, type: str, id: str, statement: Statement, values: dict[str, Any]) -> Stored:
         if not is_id(id):
             raise NotFound("What is no id is the id of nothing.")
         await self._flush()
-        cursor = await statements.read_current(type, grants).execute(self._connection, {"id": id}, prepare=True)
+        cursor = await statement.execute(self._connection, {**values, "id": id}, prepare=True)
         row: Row | None = await cursor.fetchone()
         if row is None:
             raise NotFound(f"{type}/{id} does not exist.")

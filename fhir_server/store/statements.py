@@ -28,6 +28,22 @@ def read_current(resource_type: str, grants: Grants) -> Statement:
     )
 
 
+_recorded = """
+WITH found AS ({read})
+, audited AS (
+    INSERT INTO fhir.audit (subject, agent, request_id, action, outcome, resource_type, id, version)
+    SELECT %(subject)s, %(agent)s, %(request_id)s, %(action)s, 200, %(type)s, %(id)s, version
+    FROM found WHERE method <> 'delete')
+SELECT * FROM found"""
+
+
+@lru_cache(maxsize=1024)
+def read_recorded(resource_type: str, grants: Grants) -> Statement:
+    """As read_current, and the audit row of having read it, in one statement."""
+    read = read_current(resource_type, grants)
+    return Statement(_recorded.format(read=read.text), read.values)
+
+
 @lru_cache(maxsize=1024)
 def lock_current(resource_type: str, grants: Grants) -> Statement:
     """The current version of ``id`` locked for a write: version, last_updated, method, body, compartments, visible."""
