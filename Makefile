@@ -7,9 +7,11 @@ STAMP := $(VENV)/.konsil-setup
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
+PATIENTS ?= 50
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-debian-postgresql run lint format typecheck bench hl7-bench hl7-coverage docs lock clean
+.PHONY: help setup demo test test-debian-postgresql run lint format typecheck bench bench-peers hl7-bench hl7-coverage docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-24s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ format: $(STAMP) ## Format the code
 
 bench: $(STAMP) $(VENV)/.konsil-packages-demo ## Measure reads/s, creates/s, transaction entries/s, MLLP messages/s beside the machine's limits
 	@$(BIN)/python -m bench
+
+bench-peers: $(STAMP) $(VENV)/.konsil-packages-bench ## Compare with HAPI FHIR on the same PostgreSQL (PATIENTS=50, about 330 resources each) and write docs/performance.md
+	@$(BIN)/python -m bench.peers --patients $(PATIENTS) --write $(BENCH_ARGS)
 
 hl7-bench: $(STAMP) ## Measure HL7 v2 parsing and mapping on one core
 	@$(BIN)/python -m bench.hl7_mapping

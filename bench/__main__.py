@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count, repeat
 from pathlib import Path
+from typing import Any
 
+from bench.document import put
 from bench.load import Result, closed_loop, each, http_request
 from bench.server import Konsil
 
@@ -98,7 +100,13 @@ class Table:
         figures = f"{result.per_second * factor:10,.0f}/s  p50 {result.p50_ms:8.2f} ms  p99 {result.p99_ms:8.2f} ms"
         print(f"{name:<46} {figures}  {share}  {result.statuses}", flush=True)
         self.rows.append(
-            {"name": name, "per_second": result.per_second * factor, "p50_ms": result.p50_ms, "p99_ms": result.p99_ms}
+            {
+                "name": " ".join(name.split()),
+                "per_second": result.per_second * factor,
+                "p50_ms": result.p50_ms,
+                "p99_ms": result.p99_ms,
+                "share": result.per_second / beside.per_second if beside else None,
+            }
         )
         return result
 
@@ -164,10 +172,29 @@ def mllp_workloads(konsil: Konsil, table: Table, seconds: float) -> None:
         process.wait()
 
 
+def in_words(rows: dict[str, Any], options: argparse.Namespace) -> str:
+    """Return the rows as Markdown, with the command that made them."""
+    facts = rows["facts"]
+    heading = (
+        f"`make bench`, {facts['started'][:16]} UTC, {facts['cores']} cores, Python {facts['python']}, median of "
+        f"{RUNS} runs of {options.seconds:g} s each. {options.conditions}"
+    )
+    lines = [heading.strip(), "", "| | per second | p50 ms | p99 ms | of the limit |", "|---|--:|--:|--:|--:|"]
+    for row in rows["rows"]:
+        share = f"{row['share']:.0%}" if row["share"] else ""
+        figures = f"{row['per_second']:,.0f} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f}"
+        lines.append(f"| {row['name']} | {figures} | {share} |")
+    cold, rss = rows["cold_start_s"], rows["rss_mib"]
+    lines += ["", f"Cold start to 200 on `/fhir/metadata`: {cold:.1f} s. Resident memory at the end: {rss:.0f} MiB."]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run every workload and write ``bench/results/<time>.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--conditions", default="", help="a sentence on the conditions, kept with the table")
     options = parser.parse_args()
     facts = {
         "python": platform.python_version(),
@@ -189,6 +216,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = {"facts": facts, "cold_start_s": konsil.cold_start_s, "rss_mib": rss, "rows": table.rows}
     (out / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json").write_text(json.dumps(rows, indent=2))
+    if options.write:
+        put("bench", in_words(rows, options))
 
 
 if __name__ == "__main__":

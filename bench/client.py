@@ -121,7 +121,8 @@ async def drive(
         while number < first + steps if steps else time.perf_counter() < end:
             mine = number
             number += 1
-            samples.units += await iteration(connection, mine)
+            done = await iteration(connection, mine)  # awaited first: `units += await …` would lose what others add
+            samples.units += done
         await connection.close()
 
     cpu, began = _cpu_s(), time.perf_counter()

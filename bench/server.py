@@ -62,18 +62,18 @@ class Konsil:
 
     @classmethod
     @contextmanager
-    def started(cls, folder: Path, database_url: str | None = None) -> Iterator["Konsil"]:
-        """Start Konsil twice on ``folder`` (the second start is the measured one) and stop it at the end."""
+    def started(cls, folder: Path, database_url: str | None = None, *, starts: int = 2) -> Iterator["Konsil"]:
+        """Start Konsil ``starts`` times on ``folder`` (the last is the measured one) and stop it at the end."""
         environment = os.environ | {"KONSIL_DATA_DIR": str(folder), "KONSIL_LOG_LEVEL": "warning"}
         if database_url:
             environment["KONSIL_DATABASE_URL"] = database_url
         ports = (free_port(), free_port())
         command = [sys.executable, "-m", "konsil.cli", "serve", "--port", str(ports[0]), "--mllp-port", str(ports[1])]
-        for attempt in (1, 2):
+        for attempt in range(starts):
             began = time.perf_counter()
             process = subprocess.Popen(command, env=environment)
             took = wait_for_metadata(process, ports[0], began)
-            if attempt == 1:
+            if attempt + 1 < starts:
                 stop(process)
         try:
             yield cls(process, *ports, environment, took)

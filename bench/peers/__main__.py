@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.document import put
 from bench.peers.servers import JAVA_HEAP, SERVERS, Server, Start, build_hapi
-from bench.peers.table import document, in_words
+from bench.peers.table import in_words
 from bench.postgres import Postgres, running
 
 AFTER_LOAD = "W1,W2,W4,W5,W6"
@@ -63,13 +65,13 @@ def measure(name: str, start: Start, postgres: Postgres, folder: Path, options: 
     own.mkdir()
     database = f"bench_{name.lower()}"
     address = postgres.create(database)
-    with start(own, address) as server:
+    with start(own, address, 2) as server:
         idle_mib = server.rss_mib
         loaded = client(server, "W3", options, folder / "rows.json")
         footprint = {"cold_start_s": server.cold_start_s, "idle_rss_mib": idle_mib, "rss_after_w3_mib": server.rss_mib}
     postgres.settle(database)
     footprint["database_mib"] = postgres.size_mib(database)
-    with start(own, address) as server:
+    with start(own, address, 1) as server:
         later = client(server, AFTER_LOAD, options, folder / "rows.json")
         footprint["rss_at_end_mib"] = server.rss_mib
     print("W7", ", ".join(f"{key} {value:,.1f}" for key, value in footprint.items()), flush=True)
@@ -97,6 +99,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Run the comparison."""
     chosen = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the servers are stopped too
     names = chosen.servers.split(",")
     if "HAPI" in names:
         build_hapi()
@@ -115,7 +118,7 @@ def main() -> None:
     out.write_text(json.dumps(result, indent=2) + "\n")
     print("\n" + in_words(result))
     if chosen.write:
-        document(result, out)
+        put("bench-peers", f"{in_words(result)}\n\nRows: `{out}`.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,7 @@
-"""The table of ratios, printed and put between two markers in docs/performance.md."""
+"""The table of ratios, as Markdown."""
 
-import re
-from pathlib import Path
 from typing import Any
 
-DOCUMENT = Path("docs/performance.md")
-BEGIN, END = "<!-- bench-peers: begin -->", "<!-- bench-peers: end -->"
 OURS, PEER = "Konsil", "HAPI"
 
 
@@ -75,12 +71,3 @@ def _agreement(servers: dict[str, Any]) -> list[str]:
     )
     line += " gave the same number of matches on the first page of both servers"
     return [line + (f"; not the same: {'; '.join(apart)}." if apart else ".")]
-
-
-def document(result: dict[str, Any], source: Path) -> None:
-    """Put the table between the markers of the document; ``source`` has the rows."""
-    text = DOCUMENT.read_text()
-    if BEGIN not in text or END not in text:
-        raise SystemExit(f"{DOCUMENT} has lost its markers {BEGIN} and {END}: put them back where the table belongs.")
-    body = f"{BEGIN}\n\n{in_words(result)}\n\nRows: `{source}`.\n\n{END}"
-    DOCUMENT.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: body, text, flags=re.DOTALL))

@@ -37,10 +37,13 @@ class Run:
         self.refused: dict[str, str] = {}
 
     async def load(self) -> None:
-        """W3."""
+        """W3: the first half of the patients warms the server up, the second half is measured."""
+        connections, half = max(self.connections), self.patients // 2
         await drive(self.target, load_directory, connections=1, steps=1)
-        connections = max(self.connections)
-        samples = await drive(self.target, load_patient, connections=connections, steps=self.patients)
+        await drive(self.target, load_patient, connections=connections, steps=half)
+        samples = await drive(
+            self.target, load_patient, connections=connections, steps=self.patients - half, first=half
+        )
         self._note(f"W3 import, {connections} conn.", samples, "entries")
 
     async def closed_loops(self, name: str, unit: str, iteration: Iteration) -> None:
