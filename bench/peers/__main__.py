@@ -65,13 +65,13 @@ def measure(name: str, start: Start, postgres: Postgres, folder: Path, options: 
     own.mkdir()
     database = f"bench_{name.lower()}"
     address = postgres.create(database)
-    with start(own, address, 2) as server:
-        idle_mib = server.rss_mib
+    with start(own, address) as server:
         loaded = client(server, "W3", options, folder / "rows.json")
-        footprint = {"cold_start_s": server.cold_start_s, "idle_rss_mib": idle_mib, "rss_after_w3_mib": server.rss_mib}
+        footprint = {"rss_after_w3_mib": server.rss_mib}
     postgres.settle(database)
     footprint["database_mib"] = postgres.size_mib(database)
-    with start(own, address, 1) as server:
+    with start(own, address) as server:
+        footprint |= {"cold_start_s": server.cold_start_s, "idle_rss_mib": server.rss_mib}
         later = client(server, AFTER_LOAD, options, folder / "rows.json")
         footprint["rss_at_end_mib"] = server.rss_mib
     print("W7", ", ".join(f"{key} {value:,.1f}" for key, value in footprint.items()), flush=True)

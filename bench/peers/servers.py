@@ -1,4 +1,4 @@
-"""The servers of a comparison, each on a database of its own: one start that is not measured, then one that is."""
+"""The servers of a comparison, each on a database of its own."""
 
 import os
 import subprocess
@@ -35,20 +35,20 @@ class Server:
         return rss_mib(self.process.pid)
 
 
-Start = Callable[[Path, str, int], AbstractContextManager[Server]]
-"""Starts a server, given a folder of its own, the address of its database, and how often: the last start counts."""
+Start = Callable[[Path, str], AbstractContextManager[Server]]
+"""Starts a server, given a folder of its own and the address of its database."""
 
 
 @contextmanager
-def konsil(folder: Path, database: str, starts: int) -> Iterator[Server]:
+def konsil(folder: Path, database: str) -> Iterator[Server]:
     """Start ``konsil serve`` as it comes: ten connections, audit on, every request with a bearer token."""
-    with Konsil.started(folder, database, starts=starts) as server:
+    with Konsil.started(folder, database, starts=1) as server:
         token = server.token("system", "system/*.cruds")
         yield Server(server.process, server.port, server.cold_start_s, token)
 
 
 @contextmanager
-def hapi(folder: Path, database: str, starts: int) -> Iterator[Server]:
+def hapi(folder: Path, database: str) -> Iterator[Server]:
     """Start HAPI FHIR on the classes ``mvn package`` made; it asks for no token."""
     address = urlsplit(database)
     port = free_port()
@@ -60,12 +60,9 @@ def hapi(folder: Path, database: str, starts: int) -> Iterator[Server]:
     ]
     folder.mkdir(exist_ok=True)
     with (folder / "hapi.log").open("ab") as log:
-        for attempt in range(starts):
-            began = time.perf_counter()
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-            took = wait_for_metadata(process, port, began)
-            if attempt + 1 < starts:
-                stop(process)
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        took = wait_for_metadata(process, port, began)
         try:
             yield Server(process, port, took)
         finally:

@@ -35,7 +35,7 @@ def _number(value: float | None, digits: int = 1) -> str:
 def _rows(rows: dict[str, dict[str, Any]]) -> list[str]:
     names = list(rows)
     lines = [
-        "| Workload | " + " | ".join(f"{name} /s | p50 ms | p99 ms" for name in names) + " | Konsil : HAPI |",
+        "| Workload | " + " | ".join(f"{name} /s | p50 ms | p99 ms" for name in names) + " | ratio |",
         "|---|" + "--:|" * (3 * len(names) + 1),
     ]
     for workload in dict.fromkeys(workload for name in names for workload in rows[name]):
