@@ -216,7 +216,7 @@ def _answer(page: qido.Page) -> Response:
 
 def _frame_numbers(call: Call) -> list[int]:
     words = str(call.request.path_params["frames"]).split(",")
-    if len(words) > 1000 or not all(word.isascii() and word.isdigit() and len(word) < 8 for word in words):  # noqa: PLR2004
+    if len(words) > 1000 or not all(word.isascii() and word.isdigit() and len(word) < 8 for word in words):  # noqa: PLR2004 - a list
         raise InvalidRequest("Frames are numbers from 1, such as frames/1,2.")
     return [int(word) for word in words]
 

@@ -95,7 +95,7 @@ def _search_parameters(package: Package, types: list[str]) -> dict[str, list[Jso
 
 def _search_parameter(definition: Json, resource_type: str, types: list[str], codes: dict[str, str]) -> Json:
     # Imported here: the expressions need the elements file, which this very run may be the first to write.
-    from fhir_server.definitions.expressions import yields_many  # noqa: PLC0415
+    from fhir_server.definitions.expressions import yields_many  # noqa: PLC0415 - needs the data this script makes
 
     expression = _own_part(definition["expression"], resource_type)
     return {
