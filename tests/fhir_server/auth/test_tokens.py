@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from fhir_server.auth.tokens import authenticate, issue, revoke
 from fhir_server.kernel.errors import InvalidRequest, Unauthorized
 from fhir_server.kernel.subject import Grant, Subject
+from fhir_server.store.database import Database
 
 
 async def test_a_token_speaks_for_its_user_with_its_scopes(database):
@@ -68,3 +70,29 @@ async def test_the_token_itself_is_not_in_the_database(database):
     async with database.transaction(Subject.system("test", "")) as tx:
         cursor = await tx.connection.execute("SELECT * FROM fhir.access_token")
         assert token not in str(await cursor.fetchall())
+
+
+async def test_a_token_revoked_by_another_process_is_refused_within_a_second(database, database_url):
+    token = await issue(database, "system", "system/*.rs")
+    await authenticate(database, f"Bearer {token}")
+    elsewhere = await Database.open(database_url)
+    assert await revoke(elsewhere, token)
+    await elsewhere.close()
+    await asyncio.sleep(1)
+    with pytest.raises(Unauthorized):
+        await authenticate(database, f"Bearer {token}")
+
+
+async def test_a_token_taken_before_and_revoked_here_is_refused_at_once(database):
+    token = await issue(database, "system", "system/*.rs")
+    await authenticate(database, f"Bearer {token}")
+    assert await revoke(database, token)
+    with pytest.raises(Unauthorized):
+        await authenticate(database, f"Bearer {token}")
+
+
+async def test_a_token_is_looked_up_once_a_second_at_most(database):
+    token = await issue(database, "system", "system/*.rs")
+    first = await authenticate(database, f"Bearer {token}")
+    await database.close()
+    assert await authenticate(database, f"Bearer {token}") is first

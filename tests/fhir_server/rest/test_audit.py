@@ -92,3 +92,25 @@ async def test_an_address_that_no_row_can_hold_harms_neither_its_request_nor_oth
     requests = [client.get(path, headers={"Authorization": "Bearer x"}) for path in hostile]
     answers = await asyncio.gather(*requests, *(client.get("Patient/beside") for _ in range(4)))
     assert [answer.status_code for answer in answers] == [401] * 4 + [200] * 4
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+async def test_each_read_is_recorded_once_whether_it_is_alone_or_among_others(client, database, at_once):
+    """A read that is alone writes its row in its own statement, others gather theirs."""
+    id = f"recorded-{at_once}"
+    await client.put(f"Patient/{id}", json={"resourceType": "Patient", "id": id})
+    answers = await asyncio.gather(*(client.get(f"Patient/{id}") for _ in range(at_once)))
+    async with database.transaction(Subject.system("test", "")) as tx:
+        query = "SELECT request_id, version, outcome, agent FROM fhir.audit WHERE id = %s AND action = 'read'"
+        rows = await (await tx.connection.execute(query, (id,))).fetchall()
+    expected = [(answer.headers["x-request-id"], 1, 200, "Practitioner/tester") for answer in answers]
+    assert sorted(rows) == sorted(expected)
+
+
+async def test_a_read_of_what_is_not_there_or_not_any_more_is_no_read(client, database):
+    await client.put("Patient/gone", json={"resourceType": "Patient", "id": "gone"})
+    await client.delete("Patient/gone")
+    assert [(await client.get(f"Patient/{id}")).status_code for id in ("gone", "never")] == [410, 404]
+    async with database.transaction(Subject.system("test", "")) as tx:
+        query = "SELECT count(*) FROM fhir.audit WHERE id IN ('gone', 'never') AND action = 'read'"
+        assert await (await tx.connection.execute(query)).fetchone() == (0,)
