@@ -8,13 +8,14 @@ import html
 import re
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, FromClause, Text, cast, func, literal, or_
+from sqlalchemy import JSON, ColumnElement, FromClause, Text, and_, cast, func, literal, or_
 from sqlalchemy.dialects.postgresql import JSONB, REGCONFIG, TSQUERY
 
 from fhir_server.kernel.search_values import StringValue
 
 Json = dict[str, Any]
 _tag = re.compile(r"<[^>]*>")
+_plain = re.compile(r"[a-z0-9]+")
 _most_characters = 200_000  # a tsvector holds one MB
 
 
@@ -38,7 +39,15 @@ def in_content(table: FromClause, values: tuple[StringValue, ...]) -> ColumnElem
     """Return the condition that the resource says one of the texts, anywhere. No index answers it."""
     body = cast(func.nullif(table.c.body, ""), JSON)
     words = func.json_to_tsvector(_simple(), body, cast(literal('["string", "numeric", "boolean"]', Text), JSONB))
-    return or_(*(_matches(words, value) for value in values))
+    return or_(*(and_(*_holds(table.c.body, value), _matches(words, value)) for value in values))
+
+
+def _holds(body: ColumnElement[Any], value: StringValue) -> list[ColumnElement[bool]]:
+    """Return what the stored text must hold for plain words: a tenth of the work of reading it as JSON."""
+    words = value.text.lower().split()
+    if "or" in words or not all(_plain.fullmatch(word) for word in words):
+        return []
+    return [body.icontains(word, autoescape=True) for word in words]
 
 
 def _simple() -> ColumnElement[Any]:
