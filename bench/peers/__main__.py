@@ -103,8 +103,9 @@ def main() -> None:
     names = chosen.servers.split(",")
     if "HAPI" in names:
         build_hapi()
-    result: dict[str, Any] = {"facts": machine(), "servers": {}, "conditions": chosen.conditions,
-                              "command": f"make bench-peers PATIENTS={chosen.patients}"}  # fmt: skip
+    arguments = f"--seconds {chosen.seconds:g} --warm-up {chosen.warm_up:g} --connections {chosen.connections}"
+    command = f'make bench-peers PATIENTS={chosen.patients} BENCH_ARGS="{arguments}"'
+    result: dict[str, Any] = {"facts": machine(), "servers": {}, "conditions": chosen.conditions, "command": command}
     with tempfile.TemporaryDirectory(prefix="konsil-peers-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o711)

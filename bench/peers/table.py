@@ -19,8 +19,8 @@ def _facts(result: dict[str, Any]) -> str:
     facts, options = result["facts"], result["options"]
     postgres = facts["postgresql"]
     text = (
-        f"`{result['command']}`, {facts['started']}, commit {facts['commit']}: {options['patients']} patients, runs of "
-        f"{options['seconds']:g} s after a warm-up of {options['warm_up']:g} s. {facts['cores']} cores "
+        f"`{result['command']}`, {facts['started']}, commit {facts['commit']}: {options['patients']} patients, one run "
+        f"of {options['seconds']:g} s each. {facts['cores']} cores "
         f"({facts['cpu']}), {facts['memory_gib']} GiB, shared by client, server and PostgreSQL "
         f"{postgres['server_version']} (fsync {postgres['fsync']}, shared_buffers {postgres['shared_buffers']}); "
         f"Python {facts['python']}; {facts['java']}, {facts['java_heap']}."
