@@ -7,11 +7,12 @@ STAMP := $(VENV)/.konsil-setup
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
+PAIRS ?= 1000000
 PATIENTS ?= 50
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-debian-postgresql run lint format typecheck bench bench-peers hl7-bench hl7-coverage docs lock clean
+.PHONY: help setup demo test test-search test-debian-postgresql run lint format typecheck bench bench-peers hl7-bench hl7-coverage docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-24s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ demo: $(STAMP) $(VENV)/.konsil-packages-demo ## Play one whole case, from intake
 test: $(STAMP) $(VENV)/.konsil-packages-demo $(VENV)/.konsil-packages-test ## Run the tests in parallel, on the embedded PostgreSQL and on Debian's where it is installed
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TEST_ARGS)
 	@$(MAKE) --no-print-directory test-debian-postgresql
+
+test-search: $(STAMP) ## Compare PAIRS (1,000,000) generated searches with an evaluation of the specification's text
+	@KONSIL_SEARCH_PAIRS=$(PAIRS) $(BIN)/pytest -q -p no:xdist tests/conformance/test_search_oracle.py
 
 test-debian-postgresql: $(STAMP) ## Run the tests that touch the database on Debian's own PostgreSQL
 	@docker/with-debian-postgresql $(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TEST_ARGS) tests/fhir_server tests/journeys

@@ -24,7 +24,7 @@ TYPE_INTERACTIONS = (
     "history-type",
     "search-type",
 )
-SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system")
+SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
 FORMATS = ("application/fhir+json", "json", "application/fhir+xml", "xml")
 PATCH_FORMATS = (*MEDIA_TYPES, "application/fhir+json", "application/fhir+xml")
 _place = "0|0|1|km"  # a value of Location.near, the only special parameter R4 has

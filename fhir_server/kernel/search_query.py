@@ -153,7 +153,8 @@ def parse_searches(
     rest = [pair for pair in pairs if pair[0] != "_type"]
     types = sorted(set(wanted)) or [name for name in sorted(RESOURCE_TYPES) if _may_lie_in(compartment, name)]
     queries = (parse_search(name, rest, lenient=lenient, base_url=base_url, compartment=compartment) for name in types)
-    return tuple(replace(query, pairs=tuple(pairs)) for query in queries)
+    shown = tuple((name, text) for name, text in pairs if name == "_type")
+    return tuple(replace(query, pairs=(*shown, *query.pairs)) for query in queries)
 
 
 def _may_lie_in(compartment: str | None, resource_type: str) -> bool:

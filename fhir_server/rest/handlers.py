@@ -25,7 +25,7 @@ from fhir_server.interactions.history import (
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.patches import MEDIA_TYPES, Patch, parse_patch, resource_patch
 from fhir_server.interactions.read import read_recorded
-from fhir_server.interactions.search import search, searchset
+from fhir_server.interactions.search import SearchResult, search, search_compartment, search_system, searchset
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.interactions.vread import vread
 from fhir_server.kernel.errors import InvalidRequest, MethodNotAllowed, NotFound
@@ -99,16 +99,26 @@ async def _history(call: Call, reading: _Reading) -> HistoryResult:
 
 
 async def handle_search(call: Call) -> Response:
-    """GET Type?… and POST Type/_search."""
-    resource_type = type_of(call)
+    """GET Type?…, GET ?_type=…, GET Patient/1/Type?…, and the first two by POST to _search."""
     if call.request.method == "POST":
         check_content_type(call.header("content-type"), _form)
         call.take_pairs(parse_query(_ascii(call.body)))
     async with call.database.reading(call.subject) as reader:
-        lenient = call.preference.lenient
-        result = await search(_Reading(reader), resource_type, call.pairs, lenient=lenient, base_url=call.base_url)
-    await _audit(call, resource_type)
+        result = await _search(call, _Reading(reader))
+    await _audit(call, call.path("inner") or call.path("type"))
     return responses.bundle(searchset(result, call.base_url))
+
+
+async def _search(call: Call, reading: _Reading) -> SearchResult:
+    lenient, inner = call.preference.lenient, call.path("inner")
+    if call.path("type") is None:
+        return await search_system(reading, call.pairs, lenient=lenient, base_url=call.base_url)
+    if inner is None:
+        return await search(reading, type_of(call), call.pairs, lenient=lenient, base_url=call.base_url)
+    if inner != "*" and inner not in RESOURCE_TYPES:
+        raise _unknown_type(inner)
+    compartment = f"{type_of(call)}/{call.path('id')}"
+    return await search_compartment(reading, compartment, inner, call.pairs, lenient=lenient, base_url=call.base_url)
 
 
 async def handle_create(call: Call) -> Response:

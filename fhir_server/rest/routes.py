@@ -19,6 +19,9 @@ from fhir_server.rest.operations import operation_routes
 from fhir_server.store.database import Database
 
 _table: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "", "search-system", handlers.handle_search),
+    ("GET", "/", "search-system", handlers.handle_search),
+    ("POST", "/_search", "search-system", handlers.handle_search),
     ("GET", "/_history", "history-system", handlers.handle_history),
     ("GET", "/{type}/_history", "history-type", handlers.handle_history),
     ("GET", "/{type}/{id}", "read", handlers.handle_read),
@@ -30,6 +33,7 @@ _table: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/{type}/{id}", "delete", handlers.handle_delete),
     ("GET", "/{type}/{id}/_history", "history-instance", handlers.handle_history),
     ("GET", "/{type}/{id}/_history/{version}", "vread", handlers.handle_vread),
+    ("GET", "/{type}/{id}/{inner}", "search-compartment", handlers.handle_search),
     ("POST", "/", "transaction", bundles.handle_bundle),
     ("POST", "", "transaction", bundles.handle_bundle),
     ("PUT", "/{type}", "update", handlers.handle_update),

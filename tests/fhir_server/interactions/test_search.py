@@ -89,3 +89,27 @@ async def test_a_search_keeps_decimals_digit_for_digit(client):
 
 async def test_the_format_parameter_is_not_searched_by(client):
     assert (await client.get("Patient?_format=json&_pretty=true")).status_code == 200
+
+
+async def test_a_compartment_and_several_types_are_searched_by_their_own_addresses(client):
+    """https://hl7.org/fhir/R4/http.html#search and #vsearch."""
+    for id in ("one", "two"):
+        await client.put(f"Patient/{id}", json={"resourceType": "Patient", "id": id})
+        about = {"subject": {"reference": f"Patient/{id}"}}
+        await client.put(f"Condition/of-{id}", json={"resourceType": "Condition", "id": f"of-{id}", **about})
+    found = (await client.get("Patient/one/Condition", params={"_id:not": "x"})).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == ["of-one"]
+    assert found["link"][0]["url"].endswith("/fhir/Patient/one/Condition?_id:not=x")
+    found = (await client.get("Patient/one/*", params={"_count": "1", "_total": "accurate"})).json()
+    assert [entry["fullUrl"].rpartition("fhir/")[2] for entry in found["entry"]] == ["Condition/of-one"]
+    assert found["total"] == 2
+    found = (await client.get(found["link"][1]["url"])).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == ["one"]
+    found = (await client.get("", params={"_type": "Patient,Condition", "_id": "one,of-two"})).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == ["of-two", "one"]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    posted = (await client.post("_search", content="_type=Patient&_id=two", headers=form)).json()
+    assert [entry["resource"]["id"] for entry in posted["entry"]] == ["two"]
+    assert (await client.get("Patient/one/Conditon")).status_code == 404
+    assert (await client.get("Patient/one/Location")).status_code == 400
+    assert (await client.get("Location/one/Patient")).status_code == 400
