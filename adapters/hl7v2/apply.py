@@ -37,12 +37,13 @@ SUBJECT = Subject.system("hl7v2", " ".join(f"system/{name}.crus" for name in sor
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The message a Conversion was made from."""
+    """The message a Conversion was made from; ``first`` tells that it was never processed before."""
 
     message_id: int
     site: Site
     header: Header
     raw: bytes
+    first: bool = False
 
     @property
     def occurred_at(self) -> datetime | None:
@@ -255,7 +256,9 @@ async def _account_for(
         return
     patient = next((m.reference for m in resources if m.resource["resourceType"] == "Patient"), None)
     binary = message_binary(context.site.name, context.message_id, context.raw, patient)
-    if binary:
+    if binary and context.first:
+        await tx.writer.create(binary, id=binary["id"], fresh=True)
+    elif binary:
         await tx.writer.update(binary)
     await tx.writer.create(
         provenance(

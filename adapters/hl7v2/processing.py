@@ -68,30 +68,41 @@ def rejection(error: Exception) -> Rejected:
             return Rejected(Fault(_INTERNAL_ERROR, f"Unexpected {type(error).__name__} in {place}."))
 
 
-async def attempt(
-    tx: Transaction, context: Context, meaning: Conversion | Rejected, *, warnings: tuple[str, ...] = ()
-) -> Outcome:
+async def attempt(tx: Transaction, context: Context, meaning: Conversion | Rejected) -> Outcome:
     """Apply what a message means inside a savepoint and return its outcome, answer included.
 
     A failure of the database or a lost race is raised: the message is then tried again as a whole.
     """
-    if isinstance(meaning, Rejected):
-        return failed(context.header, meaning, warnings)
     try:
         async with tx.savepoint():
-            applied = await apply(tx, meaning, context)
-    except Exception as error:
-        if isinstance(error, Unavailable | Collision) or transient(error):
-            raise
-        return failed(context.header, rejection(error), warnings, patient=meaning.lane)
+            return await applied(tx, context, meaning)
+    except Exception as error:  # noqa: BLE001 - what is not the message's own fault is raised again
+        return fault_of(error, context, meaning)
+
+
+async def applied(
+    tx: Transaction, context: Context, meaning: Conversion | Rejected, *, warnings: tuple[str, ...] = ()
+) -> Outcome:
+    """Apply what a message means, rows not yet flushed, and return its outcome; raises whatever stands in the way."""
+    if isinstance(meaning, Rejected):
+        return failed(context.header, meaning, warnings)
+    done = await apply(tx, meaning, context)
     return Outcome(
         "processed",
         accepted(context.header, context.raw),
         "AA",
-        warnings=(*warnings, *meaning.warnings, *applied.warnings),
-        resources=applied.written,
+        warnings=(*warnings, *meaning.warnings, *done.warnings),
+        resources=done.written,
         patient=meaning.lane,
     )
+
+
+def fault_of(error: Exception, context: Context, meaning: Conversion | Rejected) -> Outcome:
+    """Return the outcome of a message whose own fault ``error`` is; one of the database or a race is raised again."""
+    if isinstance(error, Unavailable | Collision) or transient(error):
+        raise error
+    patient = "" if isinstance(meaning, Rejected) else meaning.lane
+    return failed(context.header, rejection(error), patient=patient)
 
 
 def failed(header: Header | None, rejected: Rejected, warnings: tuple[str, ...] = (), patient: str = "") -> Outcome:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 
 from adapters.hl7v2.ack import Acknowledgement, Fault, acknowledge
@@ -16,7 +16,7 @@ from adapters.hl7v2.conversion import Conversion
 from adapters.hl7v2.header import Header, digest
 from adapters.hl7v2.metrics import MessageMetrics
 from adapters.hl7v2.peer import Peer
-from adapters.hl7v2.processing import Rejected, attempt, interpret
+from adapters.hl7v2.processing import Rejected, applied, fault_of, interpret
 from adapters.hl7v2.server import Discard
 from adapters.hl7v2.sites import Site, Sites
 from fhir_server.kernel.errors import FhirError
@@ -110,14 +110,18 @@ class Intake:
         return receipt.answer if reason == "oversize" else None
 
     async def _process(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes:
-        """Original mode: inbox row, resources, Provenance and jobs in one transaction, then AA or AE."""
+        """Original mode: inbox row, resources, Provenance and jobs in one transaction, then AA or AE.
+
+        What cannot be applied is undone as a whole, and its row written in a transaction of its own.
+        """
         arrival = _arrival(raw, peer, header, site)
         meaning = await interpret(raw, site)
-
-        async def work(tx: Transaction) -> bytes:
-            return await _arrive_and_apply(tx, arrival, Context(0, site, header, raw), meaning)
-
-        return await self._database.run(SUBJECT, work)
+        context = Context(0, site, header, raw)
+        try:
+            return await self._database.run(SUBJECT, lambda tx: _arrive_and_apply(tx, arrival, context, meaning))
+        except Exception as error:  # noqa: BLE001 - what is not the message's own fault is raised again
+            outcome = fault_of(error, context, meaning)
+        return await self._database.run(SUBJECT, lambda tx: _arrive_and_fail(tx, arrival, context, outcome))
 
     async def _accept(self, raw: bytes, peer: Peer, header: Header, site: Site) -> bytes:
         """Enhanced mode: the inbox row and the job that will process it, then CA (AA in mode ``aa``)."""
@@ -163,11 +167,25 @@ async def _arrive_and_apply(
     arrived = await messages.arrive(tx.connection, arrival)
     if not arrived.new and arrived.status != "failed":
         return arrived.acknowledgement or acknowledge(context.header, "AE", _TRY_AGAIN)
-    context = Context(arrived.id, context.site, context.header, context.raw)
-    warnings = (_REUSED,) if arrived.reused else ()
-    outcome = await attempt(tx, context, meaning, warnings=warnings)
-    await messages.finish(tx.connection, arrived.id, outcome)
-    log.info("Message %s of site %s: %s", arrived.id, arrival.site, outcome.status)
+    context = replace(context, message_id=arrived.id, first=arrived.new)
+    outcome = await applied(tx, context, meaning, warnings=(_REUSED,) if arrived.reused else ())
+    return await _finish(tx, arrived.id, arrival.site, outcome, context)
+
+
+async def _arrive_and_fail(tx: Transaction, arrival: Arrival, context: Context, outcome: Outcome) -> bytes:
+    arrived = await messages.arrive(tx.connection, arrival)
+    if not arrived.new and arrived.status != "failed":
+        return arrived.acknowledgement or acknowledge(context.header, "AE", _TRY_AGAIN)
+    warned = replace(outcome, warnings=(_REUSED,) if arrived.reused else ())
+    return await _finish(tx, arrived.id, arrival.site, warned, context)
+
+
+async def _finish(tx: Transaction, id: int, site: str, outcome: Outcome, context: Context) -> bytes:
+    """Write the outcome and all rows that wait to be written, in one round trip."""
+    async with tx.connection.pipeline():
+        await messages.finish(tx.connection, id, outcome)
+        await tx.writer.flush()
+    log.info("Message %s of site %s: %s", id, site, outcome.status)
     return outcome.acknowledgement or acknowledge(context.header, "AE", _TRY_AGAIN)
 
 

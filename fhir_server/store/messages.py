@@ -189,7 +189,8 @@ async def arrive(connection: AsyncConnection[Any], arrival: Arrival) -> Arrived:
     if len(arrival.raw) > _LARGE:
         await connection.execute(_patience)
     async with connection.cursor(row_factory=class_row(Arrived)) as cursor:
-        await cursor.execute(_arrive, _parameters(arrival))
+        async with connection.pipeline():  # BEGIN goes along
+            await cursor.execute(_arrive, _parameters(arrival), prepare=True)
         found = await cursor.fetchone()
     if found is None:
         raise LookupError("INSERT … RETURNING gave no row")
@@ -212,7 +213,7 @@ async def finish(connection: AsyncConnection[Any], id: int, outcome: Outcome) ->
     """Write down what became of a message; counts as one attempt."""
     values = _parameters(outcome) | {"id": id}
     values["warnings"], values["resources"] = list(outcome.warnings), list(outcome.resources)
-    await connection.execute(_finish, values)
+    await connection.execute(_finish, values, prepare=True)
 
 
 async def reassign(connection: AsyncConnection[Any], id: int, site: str) -> None:

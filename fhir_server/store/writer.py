@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from psycopg import AsyncCursor
+
 from fhir_server.definitions import RESOURCE_TYPES
 from fhir_server.kernel import json
 from fhir_server.kernel.errors import (
@@ -101,21 +103,26 @@ class Writer:
 
     async def flush(self) -> None:
         """Write the rows put so far. Raises Collision when another transaction was quicker with one of them."""
-        while self._rows:
-            resource_type = next(iter(self._rows))
-            rows = self._rows.pop(resource_type)
-            statement = statements.write_rows(resource_type, superseding=any(row["version"] > 1 for row in rows))
-            values = {
-                "rows": json.encode_text(rows),
-                "type": resource_type,
-                "subject": self._subject.reference,
-                "agent": self._subject.name,
-                "request_id": self._transaction.request_id,
-            }
-            cursor = await self._transaction.connection.execute(statement, values, prepare=True)
-            written = await cursor.fetchone()
-            if written is None or written[0] != len(rows):
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, {}
+        async with self._transaction.connection.pipeline():  # one round trip, however many types
+            written = [(await self._write(name, of_type), len(of_type)) for name, of_type in rows.items()]
+        for cursor, expected in written:
+            found = await cursor.fetchone()
+            if found is None or found[0] != expected:
                 raise Collision("Another write of the same resource was quicker. Send the request again.")
+
+    async def _write(self, resource_type: str, rows: list[Json]) -> AsyncCursor[Any]:
+        statement = statements.write_rows(resource_type, superseding=any(row["version"] > 1 for row in rows))
+        values = {
+            "rows": json.encode_text(rows),
+            "type": resource_type,
+            "subject": self._subject.reference,
+            "agent": self._subject.name,
+            "request_id": self._transaction.request_id,
+        }
+        return await self._transaction.connection.execute(statement, values, prepare=True)
 
     def forget(self) -> None:
         """Drop the rows put and not yet written: the part of the transaction they belong to was rolled back."""

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import psycopg
 import pytest
 
 from adapters.hl7v2 import replay
 from adapters.hl7v2.ack import Acknowledgement
+from adapters.hl7v2.lanes import Lanes
 from adapters.hl7v2.peer import Peer
 from adapters.hl7v2.receive import Intake
 from adapters.hl7v2.sites import Sites
@@ -160,3 +162,35 @@ async def test_a_frame_over_the_limit_is_answered_and_kept(database, intake, adt
     answer = Acknowledgement.parse(await intake.discard(adt("R13"), PEER, "oversize") or b"")
     assert answer is not None
     assert (answer.code, answer.control_id) == ("AR", "R13")
+
+
+@pytest.fixture
+def picky_database(database_url):
+    """A database that finds fault with patients called RXFAULT, as late as a row can be refused."""
+    statement = """
+        CREATE FUNCTION fhir.find_fault() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'data_exception'; END $$;
+        CREATE TRIGGER picky BEFORE INSERT ON fhir.patient FOR EACH ROW
+        WHEN (NEW.body LIKE '%RXFAULT%') EXECUTE FUNCTION fhir.find_fault();
+    """
+    with psycopg.connect(database_url) as connection:
+        connection.execute(statement)
+    yield
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP TRIGGER picky ON fhir.patient; DROP FUNCTION fhir.find_fault()")
+
+
+@pytest.mark.parametrize("mode", ["original", "enhanced"])
+async def test_a_row_the_database_refuses_fails_its_message_visibly(picky_database, database, site, adt, mode):
+    sites, jobs = Sites([site(acknowledge=mode)]), []
+
+    async def enqueue(_connection, _name, arguments, _lock):
+        jobs.append(arguments["lane"])
+
+    raw = adt(f"RX-{mode}", mrn=f"RX-{mode}", family="RXFAULT")
+    await Intake(database, sites, enqueue=enqueue).receive(raw, PEER)
+    for lane in jobs:
+        await Lanes(database, sites).process(lane)
+    [row] = [row for row in await replay.list_messages(database, count=500) if row.control_id == f"RX-{mode}"]
+    assert (row.status, row.error_code) == ("failed", "207")
+    assert "RXFAULT" not in row.error_text
