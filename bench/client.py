@@ -1,12 +1,15 @@
 """The one client of every workload: raw HTTP/1.1 on kept connections, each request timed, each status checked."""
 
 import asyncio
+import contextlib
 import json
+import os
 import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -30,6 +33,7 @@ class Samples:
     steps: int = 0
     seconds: float = 0.0
     client_cpu: float = 0.0
+    server_cpu_s: float | None = None
 
     def row(self, unit: str) -> dict[str, Any]:
         """Return the run as one row: units a second, median and p99 of all its requests."""
@@ -42,6 +46,7 @@ class Samples:
             "p99_ms": quantiles(every, n=100)[98] if len(every) >= P99_SAMPLES else None,
             "max_ms": max(every, default=0.0),
             "client_cpu": self.client_cpu,
+            "server_cpu_ms": self.server_cpu_s * 1e3 / max(self.units, 1) if self.server_cpu_s is not None else None,
             "statuses": {str(status): number for status, number in self.statuses.items()},
         }
 
@@ -88,12 +93,13 @@ class Target:
     port: int
     base: str
     token: str | None
+    pids: tuple[int, ...] = ()
 
     @classmethod
-    def at(cls, url: str, token: str | None) -> Self:
+    def at(cls, url: str, token: str | None, pids: tuple[int, ...] = ()) -> Self:
         """Return the target of a FHIR base URL such as http://127.0.0.1:8000/fhir."""
         parts = urlsplit(url)
-        return cls(parts.hostname or "127.0.0.1", parts.port or 80, parts.path.rstrip("/"), token)
+        return cls(parts.hostname or "127.0.0.1", parts.port or 80, parts.path.rstrip("/"), token, pids)
 
     async def connect(self, samples: Samples) -> Connection:
         """Open a connection that notes what it sees in ``samples``."""
@@ -125,15 +131,31 @@ async def drive(
             samples.units += done
         await connection.close()
 
+    servers = sum(map(_tree_cpu_s, target.pids))
     cpu, began = _cpu_s(), time.perf_counter()
     end = began + seconds
     await asyncio.gather(*(one() for _ in range(connections)))
     samples.seconds = time.perf_counter() - began
     samples.steps = number - first
     samples.client_cpu = (_cpu_s() - cpu) / samples.seconds
+    if target.pids:
+        samples.server_cpu_s = sum(map(_tree_cpu_s, target.pids)) - servers
     return samples
 
 
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _tree_cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and its children, the ended ones too (Linux)."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended; its parent counts it
+            fields = stat.read_text().rpartition(")")[2].split()
+            if stat.parent.name == str(pid):
+                ticks += sum(map(int, fields[11:15]))
+            elif fields[1] == str(pid):
+                ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")

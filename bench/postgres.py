@@ -23,9 +23,10 @@ _START_LIMIT_S = 30.0
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running cluster: its port, and the settings that matter for the figures."""
+    """A running cluster: its port and the process all its others descend from."""
 
     port: int
+    pid: int
 
     def conninfo(self, database: str) -> str:
         """Return the address of one database."""
@@ -66,7 +67,7 @@ def running(folder: Path) -> Iterator[Postgres]:
     user = {} if owner == (os.getuid(), os.getgid()) else {"user": owner[0], "group": owner[1], "extra_groups": []}
     with (folder / "postgres.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder / "postgres", **user)
-    server = Postgres(port)
+    server = Postgres(port, process.pid)
     try:
         _wait(server, process)
         yield server

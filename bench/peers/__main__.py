@@ -46,10 +46,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def client(server: Server, workloads: str, options: argparse.Namespace, out: Path) -> dict[str, Any]:
+def client(
+    server: Server, postgres: Postgres, workloads: str, options: argparse.Namespace, out: Path
+) -> dict[str, Any]:
     """Run the client program on a server and return its rows."""
     command = [
         *(sys.executable, "-m", "bench.workloads", server.base, "--workloads", workloads, "--json", str(out)),
+        *("--pids", f"{server.process.pid},{postgres.pid}"),
         *("--patients", str(options.patients), "--seconds", str(options.seconds)),
         *("--warm-up", str(options.warm_up), "--connections", options.connections),
     ]
@@ -66,13 +69,13 @@ def measure(name: str, start: Start, postgres: Postgres, folder: Path, options: 
     database = f"bench_{name.lower()}"
     address = postgres.create(database)
     with start(own, address) as server:
-        loaded = client(server, "W3", options, folder / "rows.json")
+        loaded = client(server, postgres, "W3", options, folder / "rows.json")
         footprint = {"rss_after_w3_mib": server.rss_mib}
     postgres.settle(database)
     footprint["database_mib"] = postgres.size_mib(database)
     with start(own, address) as server:
         footprint |= {"cold_start_s": server.cold_start_s, "idle_rss_mib": server.rss_mib}
-        later = client(server, AFTER_LOAD, options, folder / "rows.json")
+        later = client(server, postgres, AFTER_LOAD, options, folder / "rows.json")
         footprint["rss_at_end_mib"] = server.rss_mib
     print("W7", ", ".join(f"{key} {value:,.1f}" for key, value in footprint.items()), flush=True)
     return {

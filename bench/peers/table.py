@@ -35,20 +35,24 @@ def _number(value: float | None, digits: int = 1) -> str:
 def _rows(rows: dict[str, dict[str, Any]]) -> list[str]:
     names = list(rows)
     lines = [
-        "| Workload | " + " | ".join(f"{name} /s | p50 ms | p99 ms" for name in names) + " | ratio |",
-        "|---|" + "--:|" * (3 * len(names) + 1),
+        "| Workload | " + " | ".join(f"{name} /s | p50 ms | p99 ms | CPU ms" for name in names) + " | rate | CPU |",
+        "|---|" + "--:|" * (4 * len(names) + 2),
     ]
     for workload in dict.fromkeys(workload for name in names for workload in rows[name]):
         found = [rows[name].get(workload) for name in names]
-        cells = [
-            f"{_number(row['per_second'], 0)} | {_number(row['p50_ms'])} | {_number(row['p99_ms'])}"
-            if row
-            else "refused | | "
-            for row in found
-        ]
-        ratio = found[0]["per_second"] / found[1]["per_second"] if len(found) > 1 and all(found) else None
-        lines.append(f"| {workload} | " + " | ".join(cells) + f" | {'' if ratio is None else f'{ratio:.1f} x'} |")
+        figures = ("per_second", "p50_ms", "p99_ms", "server_cpu_ms")
+        cells = [" | ".join(_number(row.get(key)) for key in figures) if row else "refused | | |" for row in found]
+        lines.append(f"| {workload} | " + " | ".join(cells) + f" | {_ratios(found)} |")
     return lines
+
+
+def _ratios(found: list[dict[str, Any] | None]) -> str:
+    """Return our rate over the peer's, and the CPU time the peer spends on one unit over ours."""
+    if len(found) != 2 or found[0] is None or found[1] is None:
+        return " | "
+    ours, peer = found
+    cpu = peer["server_cpu_ms"] / ours["server_cpu_ms"] if ours.get("server_cpu_ms") else None
+    return f"{ours['per_second'] / peer['per_second']:.1f} x | " + (f"{cpu:.1f} x" if cpu else "")
 
 
 def _footprint(servers: dict[str, Any]) -> list[str]:

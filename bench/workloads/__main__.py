@@ -1,6 +1,6 @@
 """Run the workloads against any FHIR server: ``python -m bench.workloads http://127.0.0.1:8000/fhir --token …``.
 
-W3 loads the synthetic records first; then W1, W2, W4, W5 and W6 run closed loops of ``--seconds`` after a warm-up
+W3 loads the synthetic records first; then W4, W5, W6, W1 and W2 run closed loops of ``--seconds`` after a warm-up
 (``--workloads`` chooses). W7, the footprint, needs the server's process: ``python -m bench.peers``.
 """
 
@@ -27,7 +27,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace) -> None:
         """Take the options of the command line."""
-        self.target = Target.at(options.base, options.token)
+        self.target = Target.at(options.base, options.token, options.pids)
         self.patients: int = options.patients
         self.seconds: float = options.seconds
         self.warm_up: float = options.warm_up
@@ -116,9 +116,10 @@ class Run:
               f"client CPU {row['client_cpu']:4.0%}  {row['statuses']}", flush=True)  # fmt: skip
 
     async def all(self, chosen: list[str]) -> None:
-        """Run the chosen workloads, the import first."""
-        steps = {"W3": self.load, "W1": self.crud, "W2": self.mix, "W4": self.searches, "W5": self.shapes,
-                 "W6": self.second_opinion}  # fmt: skip
+        """Run the chosen workloads, the import first, what writes last."""
+        # The searches come before what leaves resources behind, so that every server searches the same ones.
+        steps = {"W3": self.load, "W4": self.searches, "W5": self.shapes, "W6": self.second_opinion, "W1": self.crud,
+                 "W2": self.mix}  # fmt: skip
         for name, step in steps.items():
             if name in chosen:
                 await step()
@@ -134,6 +135,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=3.0, help="unmeasured seconds before each workload")
     parser.add_argument("--connections", type=lambda text: [int(n) for n in text.split(",")], default=[1, 4])
     parser.add_argument("--workloads", type=lambda text: text.split(","), default=list(ALL))
+    parser.add_argument("--pids", type=lambda text: tuple(map(int, text.split(","))), default=(),
+                        help="processes on this machine whose CPU time goes with each row")  # fmt: skip
     parser.add_argument("--json", type=Path, help="a file for the rows")
     return parser.parse_args()
 
