@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID
 
 from adapters.dicomweb import dicomjson
@@ -59,6 +60,8 @@ def native(frame: bytes, dataset: dict[str, Any], layout: Layout, look: Look) ->
         shaped = pixels.reshape(layout.rows, layout.columns, _colour)
     else:
         shaped = pixels.reshape(layout.rows, layout.columns)
+    if layout.samples == _colour and dicomjson.text(dataset, "00280004") == "YBR_FULL":
+        shaped = convert_color_space(shaped, "YBR_FULL", "RGB")
     if layout.samples == 1 and dicomjson.value(dataset, "00280103", 0) == 1:
         spare = layout.bits_allocated - int(dicomjson.value(dataset, "00280101", layout.bits_allocated))
         signed = shaped.astype(f"<i{layout.bits_allocated // 8}")
@@ -70,6 +73,8 @@ def _shade(pixels: NDArray[Any], dataset: dict[str, Any], look: Look) -> NDArray
     if pixels.ndim == _colour:
         if dicomjson.text(dataset, "00280004") not in ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"):
             raise NotAcceptable("This colour format cannot be rendered; retrieve the instance.")
+        if pixels.dtype.itemsize > 1:
+            raise NotAcceptable("Colour of more than 8 bits cannot be rendered; retrieve the instance.")
         return pixels.astype(np.uint8)
     if dicomjson.text(dataset, "00280004") == "PALETTE COLOR":
         raise NotAcceptable("Palette colour cannot be rendered; retrieve the instance.")

@@ -35,7 +35,15 @@ class Renderer:
             from adapters.dicomweb import pixels  # noqa: PLC0415 - its imports would be a third of the server's start
 
             return await asyncio.to_thread(pixels.native, frame, dataset, layout, look)
-        return await self._in_child(frame, dataset, transfer_syntax, look)
+        try:
+            return await self._in_child(frame, dataset, transfer_syntax, look)
+        except BrokenProcessPool:  # it may have died of another frame, or while it was idle
+            self.close()
+        try:
+            return await self._in_child(frame, dataset, transfer_syntax, look)
+        except BrokenProcessPool as error:
+            self.close()
+            raise NotAcceptable("The frame could not be decoded; retrieve the instance.") from error
 
     async def _in_child(self, frame: bytes, dataset: dict[str, Any], transfer_syntax: str, look: Look) -> bytes:
         if self._pool is None:
@@ -45,9 +53,8 @@ class Renderer:
         job = self._pool.submit(_encoded, frame, dataset, transfer_syntax, look)
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(job), _child_seconds)
-        except (BrokenProcessPool, MemoryError) as error:
-            self.close()
-            raise NotAcceptable("The frame could not be decoded; retrieve the instance.") from error
+        except MemoryError as error:
+            raise NotAcceptable("The frame needs too much memory; retrieve the instance.") from error
         except TimeoutError as error:
             self.close()
             raise Unavailable("Decoding the frame took too long.") from error
