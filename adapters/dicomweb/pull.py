@@ -35,7 +35,7 @@ _in_flight = 8
 _rounds = 3
 
 DISCOVER, PULL = "dicomweb.discover", "dicomweb.pull"
-SUBJECT = Subject.system("dicomweb", "system/Patient.r system/ImagingStudy.crus system/Endpoint.crus")
+SUBJECT = Subject.system("dicomweb", "system/Patient.r system/ImagingStudy.cruds system/Endpoint.crus")
 
 
 class StudyIncomplete(PacsError, Unavailable):
@@ -120,9 +120,12 @@ class Imaging:
         return state.state != "done" or (isinstance(announced, int) and announced > state.expected)
 
     async def _put_study_aside(self, state: Pull, reason: str) -> str:
+        """Quarantine the study; if it was visible because only later instances are someone else's, it is no more."""
         async with self.database.transaction(SUBJECT) as tx:
             await imaging.put_aside(tx.connection, Quarantined(state.site, state.study_uid, reason))
             await imaging.settle(tx.connection, state.site, state.study_uid, state="quarantined", reason=reason)
+            if state.imaging_study:
+                await tx.writer.delete("ImagingStudy", state.imaging_study)
         _log.warning("study %s of %s put aside: %s", state.study_uid, state.site, reason)
         return "quarantined"
 

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.dicomweb.client import PacsRefused, PacsUnavailable
 from adapters.dicomweb.ingest import Intake
-from fhir_server.kernel.errors import NotFound
+from fhir_server.kernel.errors import Gone, NotFound
 from fhir_server.kernel.subject import Subject
 from fhir_server.store import imaging as index
 from konsil.demo.phantom import instances
@@ -249,6 +249,26 @@ async def test_a_study_that_grows_is_pulled_again(orthanc, imaging, jobs, databa
     await discover_by_job(database, jobs, patient)
     grown = await imaging_study_of(database, study)
     assert (grown.version, grown.resource()["numberOfInstances"]) == (2, 8)
+
+
+async def test_a_visible_study_that_turns_out_to_be_of_two_people_is_withdrawn(orthanc, imaging, database):
+    study = phantom(patient_id="late-1", slices=4)
+    files = list(instances(study))
+    orthanc.store(files[:4])
+    patient = await add_patient(database, "late-1")
+    await imaging.discover(SITE, patient)
+    await imaging.pull(SITE, study.study_uid)
+    assert (await imaging_study_of(database, study)).version == 1
+    orthanc.store([files[4].replace(b"19610412", b"19990101")])
+    assert await imaging.discover(SITE, patient) == [study.study_uid]
+    assert await imaging.pull(SITE, study.study_uid) == "quarantined"
+    with pytest.raises(Gone):
+        await imaging_study_of(database, study)
+    async with database.transaction(tester) as tx:
+        assert await index.candidates(tx.connection, study.study_uid) == []
+        assert await index.release(tx.connection, SITE, study.study_uid, "Practitioner/coordinator")
+    assert await imaging.pull(SITE, study.study_uid) == "done"
+    assert (await imaging_study_of(database, study)).resource()["numberOfInstances"] == 5
 
 
 async def test_a_patient_without_an_identifier_of_the_archive_finds_nothing(imaging, database):
