@@ -22,12 +22,22 @@ from cases.repoint import repoint
 from cases.signature import Signer
 from fhir_server.kernel.errors import Gone, NotFound
 from fhir_server.store.database import Database, Transaction
-from fhir_server.store.wiring import Enqueue
+from fhir_server.store.wiring import Condition, Enqueue
 from programmes.model import Programme
 
 JOB: Final = "cases.react"
 REACTIONS: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(gather.WATCHED, (JOB,))
 """For the root's Wiring: the job that follows a write of each of these types."""
+_lock: Final = "case:"
+CONDITIONS: Final[Mapping[str, Condition]] = {
+    JOB: Condition(
+        types=frozenset(gather.WATCHED) - {"Task", "ServiceRequest"},
+        resource_type="Task",
+        codes=((codes.SO_TASK, codes.CASE), codes.FULFILL),
+        lock=_lock,
+    )
+}
+"""For the root's Wiring: records of a patient who has no case move none; Task and ServiceRequest may open one."""
 
 _most_rounds = 40
 
@@ -59,7 +69,7 @@ class Reactor:
             patient = await gather.patient_of(tx.reader, resource_type, id)
             if patient is None:
                 return
-            await tx.lock(f"case:{patient}")
+            await tx.lock(_lock + patient)
             if resource_type == "Task":
                 await take_up(tx, id)
                 await self._attest(tx, id, version)

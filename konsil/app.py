@@ -31,7 +31,7 @@ from adapters.hl7v2.server import Limits, MllpServer
 from adapters.hl7v2.sites import InvalidSite, Sites, load_sites
 from adapters.hl7v2.tls import server_context
 from cases.guard import GUARDS
-from cases.react import REACTIONS
+from cases.react import CONDITIONS, REACTIONS
 from cases.signature import Signer
 from fhir_server.auth.tokens import authenticate
 from fhir_server.jobs.app import Jobs
@@ -89,7 +89,7 @@ async def built(settings: Settings, conninfo: str) -> AsyncIterator[Konsil]:
 
 def build_wiring(jobs: Jobs) -> Wiring:
     """Return the guards that may refuse a write and the jobs that follow one."""
-    return Wiring(guards=GUARDS, reactions=REACTIONS, enqueue=jobs.enqueue)
+    return Wiring(guards=GUARDS, reactions=REACTIONS, enqueue=jobs.enqueue, conditions=CONDITIONS)
 
 
 async def open_database(stack: AsyncExitStack, settings: Settings, conninfo: str, wiring: Wiring) -> Database:

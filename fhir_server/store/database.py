@@ -4,7 +4,6 @@ https://www.psycopg.org/psycopg3/docs/advanced/pool.html
 """
 
 import asyncio
-import hashlib
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +22,7 @@ from fhir_server.store.connections import Pool, borrowed, open_pool
 from fhir_server.store.failures import Collision, translated
 from fhir_server.store.reader import Reader
 from fhir_server.store.records import Stored
-from fhir_server.store.wiring import Change, Guard, Wiring
+from fhir_server.store.wiring import Change, Guard, Wiring, lock_number
 from fhir_server.store.writer import Writer
 
 __all__ = ["Change", "Database", "Guard", "Transaction", "Wiring"]
@@ -53,13 +52,13 @@ class Transaction:
 
     async def lock(self, *keys: str) -> None:
         """Take an advisory lock on every key until the transaction ends, in an order that cannot deadlock."""
-        numbers = {int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), signed=True) for key in keys}
-        await self.connection.execute(_lock, (sorted(numbers),))
+        await self.connection.execute(_lock, (sorted({lock_number(key) for key in keys}),))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that may fail alone: when it raises, what it wrote is undone and the transaction can go on."""
         await self.writer.flush()
+        before = self.writer.mark()
         if self.connection.info.transaction_status == TransactionStatus.IDLE:
             await self.connection.execute(b"SELECT")  # begins the transaction this is a part of
         try:
@@ -67,7 +66,7 @@ class Transaction:
                 yield
                 await self.writer.flush()
         except BaseException:
-            self.writer.forget()
+            self.writer.forget(before)
             raise
 
 
@@ -117,7 +116,7 @@ class Database:
             async with borrowed(self._pool, autocommit=False) as connection:
                 transaction = Transaction(connection, subject, self._wiring, self._key, request_id)
                 yield transaction
-                await transaction.writer.flush()
+                await transaction.writer.finish()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Any]]:

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#rules (a server may refuse a write for business rules)
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,31 @@ Enqueue = Callable[[AsyncConnection[Any], str, dict[str, Any], str | None], Awai
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """When a reaction to ``types`` is needed: the patient has a ``resource_type`` (Task …) with one of ``codes``.
+
+    The job must take the advisory lock ``lock`` + ``Patient/id`` before it reads: see fhir_server/store/reactions.py.
+    """
+
+    types: frozenset[str]
+    resource_type: str
+    codes: tuple[tuple[str, str], ...]
+    lock: str
+
+
+def lock_number(name: str) -> int:
+    """Return the number PostgreSQL knows an advisory lock by."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Wiring:
-    """Guards run inside every write; ``reactions`` names, by resource type, the jobs enqueued by it."""
+    """Guards run inside every write; ``reactions`` names, by resource type, the jobs enqueued by it.
+
+    ``conditions`` names, by job, when that is needed; jobs without one always are.
+    """
 
     guards: tuple[Guard, ...] = ()
     reactions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     enqueue: Enqueue | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict)

@@ -30,6 +30,7 @@ from fhir_server.store import statements
 from fhir_server.store.access import Grants
 from fhir_server.store.failures import Collision
 from fhir_server.store.index import index_columns
+from fhir_server.store.reactions import Reaction, enqueue_needed
 from fhir_server.store.records import Method, Stored, WriteResult
 from fhir_server.store.wiring import Change, Wiring
 
@@ -57,6 +58,7 @@ class Writer:
         self._subject = transaction.subject
         self._wiring = wiring
         self._rows: dict[str, list[Json]] = {}
+        self._reactions: list[Reaction] = []
 
     async def create(
         self, resource: Json, *, id: str | None = None, fresh: bool = False, if_none_exist: SearchQuery | None = None
@@ -98,7 +100,7 @@ class Writer:
         _check_version(old, if_match)
         stored = Stored(type, id, old.stored.version + 1, _moment_after(old), "", "delete")
         self._put(stored, {"compartments": old.compartments} if old.compartments else {})
-        await self._react(stored)
+        await self._react(stored, old.compartments or [])
         return WriteResult(stored, "deleted")
 
     async def flush(self) -> None:
@@ -124,9 +126,21 @@ class Writer:
         }
         return await self._transaction.connection.execute(statement, values, prepare=True)
 
-    def forget(self) -> None:
-        """Drop the rows put and not yet written: the part of the transaction they belong to was rolled back."""
+    async def finish(self) -> None:
+        """Write what is left, and enqueue the reactions that turn out to be needed: the last step before the commit."""
+        await self.flush()
+        waiting, self._reactions = self._reactions, []
+        if waiting:
+            await enqueue_needed(self._transaction.connection, self._wiring, waiting)
+
+    def mark(self) -> int:
+        """Return where a part of the transaction begins that may be rolled back alone."""
+        return len(self._reactions)
+
+    def forget(self, mark: int) -> None:
+        """Drop what was put since ``mark`` and not yet written: that part of the transaction was rolled back."""
         self._rows.clear()
+        del self._reactions[mark:]
 
     async def _match(self, query: SearchQuery) -> Stored | None:
         """Find what a conditional create already has; equal conditions wait for each other, so that one creates."""
@@ -166,7 +180,7 @@ class Writer:
         stored = Stored(resource_type, resource_id, version, _moment_after(old), "", method)
         stored = replace(stored, body=_body(resource, stored))
         self._put(stored, columns)
-        await self._react(stored)
+        await self._react(stored, columns.get("compartments", []))
         return WriteResult(stored, "created" if method == "create" else "updated")
 
     async def _guard(self, change: Change) -> None:
@@ -184,13 +198,18 @@ class Writer:
         }
         self._rows.setdefault(stored.resource_type, []).append(row | columns)
 
-    async def _react(self, stored: Stored) -> None:
+    async def _react(self, stored: Stored, compartments: list[str]) -> None:
         enqueue = self._wiring.enqueue
         if enqueue is None:
             return
         arguments = {"resource_type": stored.resource_type, "id": stored.id, "version": stored.version}
+        patients = tuple(name for name in compartments if name.startswith("Patient/"))
         for job in self._wiring.reactions.get(stored.resource_type, ()):
-            await enqueue(self._transaction.connection, job, arguments, stored.reference)
+            condition = self._wiring.conditions.get(job)
+            if condition and patients and stored.resource_type in condition.types:
+                self._reactions.append(Reaction(job, arguments, stored.reference, patients))
+            else:
+                await enqueue(self._transaction.connection, job, arguments, stored.reference)
 
 
 def _type_of(resource: Json) -> str:

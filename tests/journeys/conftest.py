@@ -13,7 +13,7 @@ from cases import codes
 from cases.delivery import prove
 from cases.gather import SUBJECT
 from cases.guard import GUARDS
-from cases.react import JOB, REACTIONS, Reactor
+from cases.react import CONDITIONS, JOB, REACTIONS, Reactor
 from cases.signature import Signer
 from fhir_server.interactions import transaction
 from fhir_server.kernel.subject import Subject, parse_scopes
@@ -289,7 +289,7 @@ async def world(fresh_database_url, tmp_path):
     async def enqueue(connection, name, arguments, lock=None):
         waiting.append((name, arguments))
 
-    wiring = Wiring(guards=GUARDS, reactions=REACTIONS, enqueue=enqueue)
+    wiring = Wiring(guards=GUARDS, reactions=REACTIONS, enqueue=enqueue, conditions=CONDITIONS)
     database = await Database.open(fresh_database_url, wiring=wiring)
     reactor = Reactor(database, enqueue, Signer.open(tmp_path), "https://konsil.example/fhir", clock=lambda: made.now)
     made = World(database, reactor, waiting)
