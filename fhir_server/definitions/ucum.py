@@ -34,21 +34,26 @@ _token = re.compile(
     re.ASCII,
 )
 _longest_code = 100
-_precise = Context(prec=30)
+_precise, _exact = Context(prec=30), Context(prec=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit: base = (value + ``shift``) * ``factor``, in the base units ``dimension`` such as ``g.m-3``."""
+    """A unit: base = (value + ``shift``) * ``factor`` / ``divisor``, in the base units ``dimension`` (``g.m-3``)."""
 
-    factor: Fraction
+    factor: Decimal
+    divisor: Decimal
     dimension: str
-    shift: Fraction = Fraction(0)
+    shift: Decimal = Decimal(0)
 
     def to_base(self, value: Decimal) -> Decimal:
         """Return the value in base units, rounded to 30 digits."""
-        base = (Fraction(value) + self.shift) * self.factor
-        return _precise.divide(Decimal(base.numerator), Decimal(base.denominator))
+        return _precise.divide(_exact.multiply(_exact.add(value, self.shift), self.factor), self.divisor)
+
+
+def _unit(factor: Fraction, dimension: str, shift: Fraction = Fraction(0)) -> Unit:
+    scale = Decimal(shift.numerator) / Decimal(shift.denominator)
+    return Unit(Decimal(factor.numerator), Decimal(factor.denominator), dimension, scale)
 
 
 class _Unknown(ValueError):
@@ -78,7 +83,7 @@ def unit(code: str) -> Unit | None:
     """Return the unit with this UCUM code; None when it is unknown."""
     if code in _temperatures:
         shift, factor = _temperatures[code]
-        return Unit(factor, "K", shift)
+        return _unit(factor, "K", shift)
     if not code or len(code) > _longest_code:
         return None
     try:
@@ -86,7 +91,7 @@ def unit(code: str) -> Unit | None:
     except _Unknown:
         return None
     written = ".".join(f"{base}{power if power != 1 else ''}" for base, power in product.powers)
-    return Unit(product.factor, written or "1")
+    return _unit(product.factor, written or "1")
 
 
 class _Parser:

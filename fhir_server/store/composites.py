@@ -5,7 +5,7 @@ as for an Observation without components, its own column stays empty; else it li
 component. A search narrows by the components' columns and their indexes, then looks at the list where there is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -75,20 +75,28 @@ def composite_plan(resource_type: str, filler: Callable[[SearchParameter], Fill]
     return tuple(found)
 
 
-def fill_composites(plan: Plan, resource: Json, columns: Columns) -> None:
-    """Add the columns of the composites that say more than those of their components, which must be filled."""
+def fill_composites(plan: Plan, resource: Json, values: Mapping[str, list[TypedValue]], columns: Columns) -> None:
+    """Add the columns of the composites that say more than those of their components.
+
+    ``values`` are those of each parameter, by code, that has any; ``columns`` have been made from them.
+    """
     for column, evaluate, parts in plan:
-        if any(part.present not in columns for part in parts):
+        if any(part.parameter.code not in values for part in parts):
             continue
-        groups = []
-        for values in evaluate(resource):
-            group = [part.columns(found) for part, found in zip(parts, values, strict=True)]
-            if all(part.present in one for part, one in zip(parts, group, strict=True)):
-                groups.append(group)
-        if len(groups) != 1 or any(columns.get(name) != one[name] for one in groups[0] for name in one):
-            columns[column] = [
-                [_listed(part.parameter, one) for part, one in zip(parts, group, strict=True)] for group in groups
-            ]
+        groups = evaluate(resource)
+        if len(groups) == 1 and all(
+            found == values[part.parameter.code] for part, found in zip(parts, groups[0], strict=True)
+        ):
+            continue
+        columns[column] = [listed for group in groups if (listed := _listed_group(parts, group))]
+
+
+def _listed_group(parts: tuple[_Component, ...], group: tuple[list[TypedValue], ...]) -> list[list[Any]]:
+    """Return the entries of each component; none when one of them has no value here."""
+    filled = [part.columns(found) for part, found in zip(parts, group, strict=True)]
+    if any(part.present not in columns for part, columns in zip(parts, filled, strict=True)):
+        return []
+    return [_listed(part.parameter, columns) for part, columns in zip(parts, filled, strict=True)]
 
 
 def _listed(parameter: SearchParameter, columns: Columns) -> list[Any]:

@@ -36,11 +36,13 @@ def index_columns(resource: Json) -> Columns:
     """Return the columns of the resource that hold something, values as JSON; ``compartments`` among them."""
     resource_type = resource["resourceType"]
     columns: Columns = {"id": resource["id"]} if "id" in resource else {}
-    for evaluate, fill in _plan(resource_type):
+    values: dict[str, list[TypedValue]] = {}
+    for code, evaluate, fill in _plan(resource_type):
         found = evaluate(resource)
         if found:
+            values[code] = found
             fill(found, columns)
-    fill_composites(_composites(resource_type), resource, columns)
+    fill_composites(_composites(resource_type), resource, values, columns)
     text = narrative(resource)
     if text:
         columns["narrative"] = text
@@ -51,9 +53,9 @@ def index_columns(resource: Json) -> Columns:
 
 
 @cache
-def _plan(resource_type: str) -> tuple[tuple[Callable[[Json], list[TypedValue]], Fill], ...]:
+def _plan(resource_type: str) -> tuple[tuple[str, Callable[[Json], list[TypedValue]], Fill], ...]:
     return tuple(
-        (compile_expression(parameter.expression, resource_type), _filler(parameter))
+        (parameter.code, compile_expression(parameter.expression, resource_type), _filler(parameter))
         for parameter in indexed_parameters(resource_type)
     )
 

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html#date and https://hl7.org/fhir/R4/search.html
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fhir_server.definitions import TypedValue, ucum
@@ -105,10 +106,15 @@ def _range(low: Amount | None, high: Amount | None) -> Amount | None:
     return Amount(min(low.low, high.high), max(low.low, high.high), low.unit)
 
 
+@lru_cache(maxsize=1024)
 def _in_base(amount: Amount) -> Amount | None:
+    """Return the amount in base units. Kept for a while: an Observation's value is one of several parameters."""
     system, code, _ = amount.unit.split("|", 2)
     unit = ucum.unit(code) if system == ucum.SYSTEM else None
     if unit is None:
         return None
-    low, high = (end if end.is_infinite() else unit.to_base(end) for end in (amount.low, amount.high))
+    low = amount.low if amount.low.is_infinite() else unit.to_base(amount.low)
+    if amount.high == amount.low:
+        return Amount(low, low, base_unit(unit.dimension))
+    high = amount.high if amount.high.is_infinite() else unit.to_base(amount.high)
     return Amount(low, high, base_unit(unit.dimension))
