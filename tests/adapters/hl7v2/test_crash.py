@@ -25,6 +25,7 @@ from fhir_server.store.migrate import upgrade
 
 SCRIPT = Path(__file__).parent / "peers" / "receiving_process.py"
 ROOT = Path(__file__).parents[3]
+CYCLES = int(os.environ.get("KONSIL_TEST_CRASH_CYCLES", "4"))  # KONSIL_TEST_CRASH_CYCLES=100 pytest … takes minutes
 
 
 @pytest.fixture
@@ -111,14 +112,15 @@ async def deliver(connection: MllpClient, raw: bytes, control_id: str) -> bool:
         return False
 
 
+@pytest.mark.timeout(120 + 15 * CYCLES)
 async def test_killed_at_random_moments_every_acknowledged_message_is_stored_and_none_is_doubled(
     database_url, sites_folder, adt
 ):
     seed = int.from_bytes(os.urandom(3))
     moments = random.Random(seed)  # noqa: S311 - when to kill, repeatable by the seed
-    waiting = [(adt(f"K3-{n}", mrn=f"K3-mrn-{n}.", visit=f"K3-{n}"), f"K3-{n}") for n in range(40)]
+    waiting = [(adt(f"K3-{n}", mrn=f"K3-mrn-{n}.", visit=f"K3-{n}"), f"K3-{n}") for n in range(10 * CYCLES)]
     acknowledged: list[str] = []
-    for _ in range(4):
+    for _ in range(CYCLES):
         async with receiving(database_url, sites_folder, "never") as (process, port):
             killing = asyncio.get_running_loop().call_later(moments.uniform(0.02, 0.4), process.kill)
             connection = client(port, keep=True)
@@ -126,14 +128,14 @@ async def test_killed_at_random_moments_every_acknowledged_message_is_stored_and
                 acknowledged.append(waiting.pop(0)[1])
             await connection.close()
             killing.cancel()
-        stored = {name for name in acknowledged if messages(database_url, name)}
-        assert stored == set(acknowledged), f"seed {seed}"
+        stored = {name for name in acknowledged[-10:] if messages(database_url, name)}
+        assert stored == set(acknowledged[-10:]), f"seed {seed}"
     async with receiving(database_url, sites_folder, "never") as (_, port):
         connection = client(port, keep=True)
         while waiting:
             assert await deliver(connection, *waiting.pop(0))
         await connection.close()
-    for n in range(40):
+    for n in range(10 * CYCLES):
         assert (messages(database_url, f"K3-{n}"), patients(database_url, f"K3-mrn-{n}.")) == (1, [1]), f"seed {seed}"
     async with await psycopg.AsyncConnection.connect(database_url) as looking:
         found = await conservation(looking)
