@@ -26,6 +26,9 @@ def demo(
     folder = settings.data_dir if data_dir else settings.data_dir / "demo"
     try:
         held = asyncio.run(run(folder.absolute(), settings.sites_dir, until_interrupted=not exit))
+    except asyncio.CancelledError:
+        typer.echo("konsil demo: stopped before its end.", err=True)
+        raise typer.Exit(1) from None
     except DemoError as error:
         typer.echo(f"konsil demo: {error}", err=True)
         raise typer.Exit(1) from None

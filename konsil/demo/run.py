@@ -37,6 +37,9 @@ Adenocarcinoma of the right upper lobe, clinical stage cT2aN2M0 (IIIA). ECOG 0. 
 
 async def run(folder: Path, sites: Path, *, until_interrupted: bool) -> bool:
     """Play the case in ``folder`` (emptied first); True when every assertion held."""
+    task = asyncio.current_task()
+    if task is not None:  # a demo that is told to end takes the hospital and the server down with it
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     console = Console()
     console.title("Konsil", "one second opinion, from intake to report. The patient does not exist.")
     prepare(folder)

@@ -23,3 +23,26 @@ def test_the_demo_plays_a_whole_case_and_every_assertion_holds():
         assert "2 series, 122 instances" in done.stdout
     for name in ("alvarez", "00483921"):
         assert name not in server_log.lower(), "the log names the patient"
+
+
+@pytest.mark.timeout(120)
+def test_a_demo_that_is_told_to_end_leaves_no_process_behind():
+    with tempfile.TemporaryDirectory(prefix="konsil-demo-") as folder:
+        Path(folder).chmod(0o711)
+        command = [sys.executable, "-m", "konsil.cli", "demo", "--exit", "--data-dir", f"{folder}/demo"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+            for line in demo.stdout:
+                if "konsil serve answers" in line:
+                    break
+            demo.terminate()
+            demo.communicate(timeout=60)
+        assert demo.returncode == 1
+        left = [_command(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert not [command for command in left if folder.encode() in command]
+
+
+def _command(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # it ended while we looked
