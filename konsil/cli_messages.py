@@ -1,39 +1,23 @@
 """``konsil messages``: what came in over HL7 v2, why it failed, and trying it again; what waits to go out."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from konsil.operating import DataDir, Tools, run
 
 if TYPE_CHECKING:
     from adapters.hl7v2.receive import Receipt
     from adapters.hl7v2.replay import Shown
-    from fhir_server.store.database import Database
     from fhir_server.store.message_counts import Conservation
     from fhir_server.store.messages import Listed, Outcome
-    from fhir_server.store.wiring import Enqueue
-    from konsil.settings import Settings
 
-T = TypeVar("T")
 
 app = typer.Typer(help="HL7 v2 messages: list, show, replay.", no_args_is_help=True)
 
 _MOST = 10_000
 MessageId = Annotated[int, typer.Argument(help="Id of the message, as listed.")]
 OutgoingId = Annotated[int, typer.Argument(help="Id of the outgoing message, as listed by outbox.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where data lives. KONSIL_DATA_DIR.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a command works with; jobs it enqueues are done by the running server."""
-
-    database: "Database"
-    settings: "Settings"
-    enqueue: "Enqueue"
 
 
 @app.command("list")
@@ -52,7 +36,7 @@ def list_(  # noqa: PLR0917 - typer gives every option by name
     from adapters.hl7v2 import replay  # noqa: PLC0415 - each command imports what it needs when it runs
 
     wanted = {"status": status, "site": site, "type": type, "error": error, "location": location}
-    for row in _run(lambda tools: replay.list_messages(tools.database, count=count, **wanted), data_dir):
+    for row in run(lambda tools: replay.list_messages(tools.database, count=count, **wanted), data_dir):
         typer.echo(_line(row))
 
 
@@ -68,7 +52,7 @@ def show(
     """
     from adapters.hl7v2 import replay  # noqa: PLC0415 - as above
 
-    shown = _run(lambda tools: replay.show(tools.database, id), data_dir)
+    shown = run(lambda tools: replay.show(tools.database, id), data_dir)
     if raw:
         typer.get_binary_stream("stdout").write(shown.message.raw)
         return
@@ -97,7 +81,7 @@ def replay_(  # noqa: PLR0917 - typer gives every option by name
         "status": "failed" if failed else status, "site": site, "type": type, "error": error, "location": location,
         "first": first, "before": None if last is None else last + 1,
     }  # fmt: skip
-    outcomes = _run(lambda tools: _replay(tools, ids or [], chosen), data_dir)
+    outcomes = run(lambda tools: _replay(tools, ids or [], chosen), data_dir)
     for number, outcome in outcomes:
         said = f"{outcome.error_code} {outcome.error_location} {outcome.error_text}".strip()
         typer.echo(f"{number} {outcome.status} {said or ', '.join(outcome.resources) or 'nothing new'}")
@@ -115,8 +99,8 @@ def hold(
     from adapters.hl7v2 import delivery, replay  # noqa: PLC0415 - as above
 
     if not out:
-        _run(lambda tools: replay.hold(tools.database, id), data_dir)
-    elif not _run(lambda tools: delivery.hold(tools.database, id), data_dir):
+        run(lambda tools: replay.hold(tools.database, id), data_dir)
+    elif not run(lambda tools: delivery.hold(tools.database, id), data_dir):
         raise RuntimeError(f"Outgoing message {id} does not wait, or is just being sent.")
     typer.echo(f"{id} is held.", err=True)
 
@@ -126,7 +110,7 @@ def pass_(id: MessageId, data_dir: DataDir = None) -> None:
     """Give a failed or held message up; what waited behind it goes on. Example: konsil messages pass 42."""
     from adapters.hl7v2 import replay  # noqa: PLC0415 - as above
 
-    _run(lambda tools: replay.pass_over(tools.database, id, enqueue=tools.enqueue), data_dir)
+    run(lambda tools: replay.pass_over(tools.database, id, enqueue=tools.jobs.enqueue), data_dir)
     typer.echo(f"{id} is passed over.", err=True)
 
 
@@ -141,7 +125,7 @@ def edit_as_new(
     Example: konsil messages show 42 --raw > m.hl7; edit m.hl7; konsil messages edit-as-new 42 --file m.hl7
     """
     raw = file.read().strip(b"\x0b\x1c\r\n") + b"\r"
-    receipt = _run(lambda tools: _edit_as_new(tools, id, raw), data_dir)
+    receipt = run(lambda tools: _edit_as_new(tools, id, raw), data_dir)
     typer.echo(receipt.answer.decode("utf-8", "replace").replace("\r", "\n").strip())
     if receipt.code not in ("AA", "CA"):
         raise typer.Exit(1)
@@ -150,7 +134,7 @@ def edit_as_new(
 @app.command()
 def check(data_dir: DataDir = None) -> None:
     """Account for every message received; status 1 if one is nowhere or stuck. Example: konsil messages check."""
-    found = _run(_conservation, data_dir)
+    found = run(_conservation, data_dir)
     typer.echo(
         f"received {found.received} = done {found.done} + waiting {found.waiting} + quarantined {found.quarantined}"
         f" + refused {found.refused}; stranded {found.stranded}"
@@ -168,7 +152,7 @@ def outbox(
     """List outgoing messages and what became of them. Example: konsil messages outbox --status failed."""
     from adapters.hl7v2 import delivery  # noqa: PLC0415 - as above
 
-    for row in _run(lambda tools: delivery.list_outbound(tools.database, status=status, count=count), data_dir):
+    for row in run(lambda tools: delivery.list_outbound(tools.database, status=status, count=count), data_dir):
         typer.echo(
             f"{row.id:>7}  {row.status:<9}  {row.destination:<20}  {row.control_id:<20}  {row.reference:<44}"
             f"  attempts {row.attempts}  {row.acknowledgement_code} {row.last_error}".rstrip()
@@ -180,7 +164,7 @@ def resend(id: OutgoingId, data_dir: DataDir = None) -> None:
     """Put a failed or held outgoing message back into its queue under its MSH-10. Example: konsil messages resend 7."""
     from adapters.hl7v2 import delivery  # noqa: PLC0415 - as above
 
-    if not _run(lambda tools: delivery.try_again(tools.database, id), data_dir):
+    if not run(lambda tools: delivery.try_again(tools.database, id), data_dir):
         typer.echo(f"konsil: there is no failed outgoing message {id}.", err=True)
         raise typer.Exit(1)
     typer.echo(f"{id} waits for delivery again.", err=True)
@@ -191,7 +175,7 @@ def skip(id: OutgoingId, data_dir: DataDir = None) -> None:
     """Fail a held or waiting outgoing message, so that the next may go. Example: konsil messages skip 7."""
     from adapters.hl7v2 import delivery  # noqa: PLC0415 - as above
 
-    if not _run(lambda tools: delivery.skip(tools.database, id, tools.enqueue), data_dir):
+    if not run(lambda tools: delivery.skip(tools.database, id, tools.jobs.enqueue), data_dir):
         raise RuntimeError(f"Outgoing message {id} is neither held nor waiting, or is just being sent.")
     typer.echo(f"{id} is skipped.", err=True)
 
@@ -204,15 +188,15 @@ async def _replay(tools: Tools, ids: list[int], chosen: dict[str, Any]) -> list[
         raise RuntimeError("Say which messages: ids, --failed, or --status.")
     if not ids:
         ids = [row.id for row in reversed(await replay.list_messages(tools.database, count=_MOST, **chosen))]
-    port, enqueue = tools.settings.mllp_port, tools.enqueue
+    port, enqueue = tools.settings.mllp_port, tools.jobs.enqueue
     return [(n, await replay.replay(tools.database, configured, n, port=port, enqueue=enqueue)) for n in ids]
 
 
 async def _edit_as_new(tools: Tools, id: int, raw: bytes) -> "Receipt":
     from adapters.hl7v2 import receive, replay, sites  # noqa: PLC0415 - as above
 
-    intake = receive.Intake(tools.database, sites.load_sites(tools.settings.sites_dir), enqueue=tools.enqueue)
-    return await replay.edit_as_new(tools.database, intake, id, raw, enqueue=tools.enqueue)
+    intake = receive.Intake(tools.database, sites.load_sites(tools.settings.sites_dir), enqueue=tools.jobs.enqueue)
+    return await replay.edit_as_new(tools.database, intake, id, raw, enqueue=tools.jobs.enqueue)
 
 
 async def _conservation(tools: Tools) -> "Conservation":
@@ -248,26 +232,3 @@ def _description(shown: "Shown") -> list[str]:
         lines += [f"  {f'{name}-{number}' if number else '':<8} {text}" for number, text in fields]
     lines += ["", *(f"wrote {reference}" for reference in message.resources or ["nothing"])]
     return lines
-
-
-def _run(work: Callable[[Tools], Awaitable[T]], data_dir: Path | None) -> T:
-    """Return what ``work`` returns, on a database with the guards and reactions of the running server."""
-    from fhir_server.jobs.app import Jobs  # noqa: PLC0415 - as above
-    from fhir_server.store.database import Database  # noqa: PLC0415 - as above
-    from konsil.app import build_wiring  # noqa: PLC0415 - as above
-    from konsil.server import database_server  # noqa: PLC0415 - as above
-    from konsil.settings import Settings  # noqa: PLC0415 - as above
-
-    given: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
-    settings = Settings(**given)
-
-    async def run(conninfo: str) -> T:
-        jobs = Jobs(conninfo)
-        database = await Database.open(conninfo, wiring=build_wiring(jobs), max_connections=2)
-        try:
-            return await work(Tools(database, settings, jobs.enqueue))
-        finally:
-            await database.close()
-
-    with database_server(settings) as conninfo:
-        return asyncio.run(run(conninfo))

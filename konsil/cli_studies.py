@@ -1,11 +1,12 @@
 """``konsil studies``: which studies were pulled, which were put aside and why, and a person's decision about them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from konsil.operating import DataDir, Tools, run
 
 if TYPE_CHECKING:
     from fhir_server.jobs.app import Jobs
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from fhir_server.store.imaging import Pull, Quarantined
 
 app = typer.Typer(help="Imaging studies: list, release from quarantine, ask again.", no_args_is_help=True)
-DataDir = Annotated[Path | None, typer.Option(help="Where data lives. KONSIL_DATA_DIR.")]
 
 
 @app.command("list")
@@ -86,21 +86,11 @@ def _pulled(pull: "Pull") -> str:
 
 
 def _run(work: "Callable[[Transaction, Jobs], Awaitable[Any]]", data_dir: Path | None) -> Any:
-    from fhir_server.jobs.app import Jobs  # noqa: PLC0415 - as above
+    """Return what ``work`` returns, in one transaction."""
     from fhir_server.kernel.subject import Subject  # noqa: PLC0415 - as above
-    from fhir_server.store.database import Database  # noqa: PLC0415 - as above
-    from konsil.server import database_server  # noqa: PLC0415 - as above
-    from konsil.settings import Settings  # noqa: PLC0415 - as above
 
-    given: dict[str, Any] = {"data_dir": data_dir} if data_dir else {}
+    async def in_transaction(tools: Tools) -> Any:
+        async with tools.database.transaction(Subject.system("operator", "")) as tx:
+            return await work(tx, tools.jobs)
 
-    async def run(conninfo: str) -> Any:
-        database = await Database.open(conninfo, max_connections=1)
-        try:
-            async with database.transaction(Subject.system("operator", "")) as tx:
-                return await work(tx, Jobs(conninfo))
-        finally:
-            await database.close()
-
-    with database_server(Settings(**given)) as conninfo:
-        return asyncio.run(run(conninfo))
+    return run(in_transaction, data_dir)
